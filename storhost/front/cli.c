@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* What commands share: arguments, sentences on standard error, and text from files. */
+#include "front/cli.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+int cli_fail(const char *subject, const struct error *err)
+{
+	if (subject)
+		fprintf(stderr, "storhost: %s: %s\n", subject, err->text);
+	else
+		fprintf(stderr, "storhost: %s\n", err->text);
+	return CLI_FAILED;
+}
+
+int cli_usage(const char *fmt, ...)
+{
+	struct error err;
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(err.text, sizeof(err.text), fmt, ap);
+	va_end(ap);
+	return cli_fail(NULL, &err);
+}
+
+int cli_file_arguments(int argc, char **argv, const char **path, bool *json)
+{
+	bool options = true;
+
+	*path = NULL;
+	*json = false;
+	for (int i = 1; i < argc; i++) {
+		if (options && !strcmp(argv[i], "--json"))
+			*json = true;
+		else if (options && !strcmp(argv[i], "--"))
+			options = false;
+		else if (options && argv[i][0] == '-' && argv[i][1])
+			return cli_usage("%s does not know the option %s", argv[0], argv[i]);
+		else if (*path)
+			return cli_usage("%s takes one file", argv[0]);
+		else
+			*path = argv[i];
+	}
+	return *path ? 0 : cli_usage("%s needs a file", argv[0]);
+}
+
+void cli_print_text(FILE *out, const char *text)
+{
+	for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
+		if (*p < 0x20 || *p > 0x7e)
+			fprintf(out, "\\x%02x", *p);
+		else
+			fputc(*p, out);
+	}
+}

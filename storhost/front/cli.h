@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * The command line: `storhost COMMAND ARGUMENT…`.
+ *
+ * A command is a function like main(), with its own name as argv[0]; its row in main.c's table is all that else it
+ * needs. It returns one of the exit statuses below; a command that cannot go on says why in one sentence, with
+ * cli_fail() or cli_usage(), and returns what they return.
+ */
+#ifndef STORHOST_FRONT_CLI_H
+#define STORHOST_FRONT_CLI_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "base/error.h"
+
+enum cli_status {
+	CLI_OK = 0,
+	CLI_FINDINGS = 1, /* the command did its work and found something wrong */
+	CLI_FAILED = 2,   /* wrong usage or bad input */
+};
+
+struct cli_command {
+	const char *name;
+	const char *arguments;
+	const char *summary;
+	int (*run)(int argc, char **argv);
+};
+
+int cmd_info(int argc, char **argv);
+int cmd_imports(int argc, char **argv);
+int cmd_scsi(int argc, char **argv);
+
+/* "storhost: SUBJECT: sentence" on standard error; subject NULL: without. */
+int cli_fail(const char *subject, const struct error *err);
+int cli_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* The arguments of `COMMAND FILE [--json]`, in any order. 0, or what the command is to return. */
+int cli_file_arguments(int argc, char **argv, const char **path, bool *json);
+
+/* Prints text that came from a file: bytes that a terminal may obey, or that are no ASCII, as \xNN. */
+void cli_print_text(FILE *out, const char *text);
+
+#endif

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* storhost scsi: one SCSI command through the hosted driver. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "disk/bytes.h"
+#include "front/cli.h"
+#include "front/machine.h"
+#include "verify/verify.h"
+
+#define DATA_MAX (1u << 20)
+
+struct scsi_arguments {
+	struct machine_options machine;
+	uint8_t cdb[16], cdb_length;
+	const char *out_path;
+	int64_t in_length; /* -1: by the command's own allocation length */
+	bool json;
+};
+
+/* Where commands that return data keep their allocation length: offset and width in the CDB. */
+static const struct {
+	uint8_t opcode, offset, width;
+} allocation_lengths[] = {
+	{ 0x03, 4, 1 }, { 0x12, 3, 2 }, { 0x1a, 4, 1 }, { 0x37, 7, 2 }, { 0x4d, 7, 2 },
+	{ 0x5a, 7, 2 }, { 0x9e, 10, 4 }, { 0xa0, 6, 4 }, { 0xa3, 6, 4 },
+};
+
+static uint32_t length_from_cdb(const uint8_t *cdb, uint32_t block_size)
+{
+	for (size_t i = 0; i < sizeof(allocation_lengths) / sizeof(allocation_lengths[0]); i++) {
+		uint32_t length = 0;
+
+		if (allocation_lengths[i].opcode != cdb[0])
+			continue;
+		for (unsigned b = 0; b < allocation_lengths[i].width; b++)
+			length = length << 8 | cdb[allocation_lengths[i].offset + b];
+		return length;
+	}
+	switch (cdb[0]) {
+	case 0x25: /* READ CAPACITY(10) has none: the answer is 8 bytes */
+		return 8;
+	case 0x08:
+		return (cdb[4] ? cdb[4] : 256u) * block_size;
+	case 0x28:
+		return (uint32_t)(cdb[7] << 8 | cdb[8]) * block_size;
+	case 0xa8:
+		return get_be32(cdb + 6) * block_size;
+	case 0x88:
+		return get_be32(cdb + 10) * block_size;
+	}
+	return 0;
+}
+
+static int parse_cdb(struct scsi_arguments *arguments, int count, char **bytes)
+{
+	if (count < 1 || count > 16)
+		return cli_usage("a command has 1 to 16 bytes, after '--'");
+	for (int i = 0; i < count; i++) {
+		char *end;
+		unsigned long byte = strtoul(bytes[i], &end, 16);
+
+		if (!*bytes[i] || *end || byte > 0xff)
+			return cli_usage("'%s' is not a byte in hexadecimal", bytes[i]);
+		arguments->cdb[i] = (uint8_t)byte;
+	}
+	arguments->cdb_length = (uint8_t)count;
+	return 0;
+}
+
+/* One --name value; 0, or what the command returns. */
+static int parse_option(struct scsi_arguments *arguments, const char *name, const char *value)
+{
+	struct error err;
+	int known;
+
+	if (!strcmp(name, "out")) {
+		arguments->out_path = value;
+		return 0;
+	}
+	if (!strcmp(name, "in")) {
+		char *end;
+
+		arguments->in_length = strtoll(value, &end, 0);
+		if (*end || !*value || arguments->in_length < 0 || arguments->in_length > DATA_MAX)
+			return cli_usage("--in must be a number of bytes up to %u", DATA_MAX);
+		return 0;
+	}
+	known = machine_option(&arguments->machine, name, value, &err);
+	if (known < 0)
+		return cli_fail(NULL, &err);
+	return known ? cli_usage("there is no option --%s", name) : 0;
+}
+
+static int parse_arguments(struct scsi_arguments *arguments, int argc, char **argv)
+{
+	int i, failed;
+
+	memset(arguments, 0, sizeof(*arguments));
+	machine_defaults(&arguments->machine);
+	arguments->in_length = -1;
+	for (i = 1; i < argc && strcmp(argv[i], "--"); i++) {
+		if (!strcmp(argv[i], "--json")) {
+			arguments->json = true;
+		} else if (!strncmp(argv[i], "--", 2)) {
+			if (i + 1 >= argc)
+				return cli_usage("%s needs a value", argv[i]);
+			failed = parse_option(arguments, argv[i] + 2, argv[i + 1]);
+			if (failed)
+				return failed;
+			i++;
+		} else if (!arguments->machine.driver) {
+			arguments->machine.driver = argv[i];
+		} else {
+			return cli_usage("'%s' is one argument too many; the command's bytes come after '--'", argv[i]);
+		}
+	}
+	arguments->machine.port.quiet = arguments->json;
+	return parse_cdb(arguments, i < argc ? argc - i - 1 : 0, argv + i + 1);
+}
+
+static int read_file(const char *path, uint8_t **data, uint32_t *length)
+{
+	FILE *file = fopen(path, "rb");
+	struct error err;
+
+	*data = malloc(DATA_MAX);
+	if (!file || !*data) {
+		error_set(&err, "%s", strerror(errno));
+		if (file)
+			fclose(file);
+		return cli_fail(path, &err);
+	}
+	*length = (uint32_t)fread(*data, 1, DATA_MAX, file);
+	fclose(file);
+	return 0;
+}
+
+static void print_hex(const uint8_t *data, uint32_t length)
+{
+	for (uint32_t i = 0; i < length; i += 16) {
+		printf("%08x ", i);
+		for (uint32_t j = i; j < i + 16; j++)
+			printf(j < length ? " %02x" : "   ", j < length ? data[j] : 0);
+		printf("  ");
+		for (uint32_t j = i; j < i + 16 && j < length; j++)
+			putchar(data[j] >= 0x20 && data[j] < 0x7f ? data[j] : '.');
+		putchar('\n');
+	}
+}
+
+static void print_json(const struct machine *machine, const struct port_request *request, const uint8_t *data)
+{
+	static char hex[2 * DATA_MAX + 1];
+	struct json json;
+	char text[80];
+
+	json_begin(&json, stdout);
+	json_open_object(&json, NULL);
+	json_unsigned(&json, "srb_status", request->srb_status);
+	json_unsigned(&json, "scsi_status", request->scsi_status);
+	json_unsigned(&json, "transferred", request->transferred);
+	disk_describe(request, text, sizeof(text));
+	json_string(&json, "result", request->srb_status == 1 ? "GOOD" : text);
+	for (uint32_t i = 0; i < request->sense_length; i++)
+		snprintf(hex + 2 * i, 3, "%02x", request->sense[i]);
+	json_string(&json, "sense", request->sense_length ? hex : NULL);
+	hex[0] = '\0';
+	for (uint32_t i = 0; request->direction == DIRECTION_IN && i < request->transferred; i++)
+		snprintf(hex + 2 * i, 3, "%02x", data[i]);
+	json_string(&json, "data", request->direction == DIRECTION_IN ? hex : NULL);
+	machine_report(machine, &json);
+	json_close(&json);
+	json_end(&json);
+}
+
+static void print_text(const struct machine *machine, const struct port_request *request, const uint8_t *data)
+{
+	char text[80];
+
+	disk_describe(request, text, sizeof(text));
+	printf("%s, %u bytes transferred\n", request->srb_status == 1 ? "GOOD" : text, request->transferred);
+	if (request->direction == DIRECTION_IN)
+		print_hex(data, request->transferred);
+	machine_summary(machine, stderr);
+}
+
+/* Sends the command on a machine that runs. */
+static int send_command(struct machine *machine, const struct scsi_arguments *arguments)
+{
+	enum request_direction direction = arguments->out_path ? DIRECTION_OUT : DIRECTION_IN;
+	struct port_request request;
+	uint8_t *data = NULL;
+	uint32_t length = 0;
+	struct error err;
+	bool good;
+
+	if (arguments->out_path) {
+		if (read_file(arguments->out_path, &data, &length))
+			return CLI_FAILED;
+	} else {
+		length = arguments->in_length >= 0 ? (uint32_t)arguments->in_length
+						   : length_from_cdb(arguments->cdb, disk_info(machine->disk)->block_size);
+		if (length > DATA_MAX)
+			length = DATA_MAX;
+		data = calloc(1, length ? length : 1);
+	}
+	if (!length)
+		direction = DIRECTION_NONE;
+	if (!disk_command(machine->disk, arguments->cdb, arguments->cdb_length, direction, data, length, &request)) {
+		free(data);
+		error_set(&err, "the command did not end: %s", cpu_death());
+		cli_fail(arguments->machine.driver, &err);
+		return CLI_FINDINGS;
+	}
+	machine_stop(machine);
+	if (arguments->json)
+		print_json(machine, &request, data);
+	else
+		print_text(machine, &request, data);
+	good = request.srb_status == 1;
+	free(data);
+	return good ? CLI_OK : CLI_FINDINGS;
+}
+
+int cmd_scsi(int argc, char **argv)
+{
+	struct scsi_arguments arguments;
+	struct machine machine;
+	struct error err;
+	int status = parse_arguments(&arguments, argc, argv);
+
+	if (status)
+		return status;
+	if (machine_check(&arguments.machine, &err))
+		return cli_fail(NULL, &err);
+	if (machine_start(&machine, &arguments.machine, &err)) {
+		/* The input was good: it is the driver, or the device, that would not have it. */
+		cli_fail(arguments.machine.driver, &err);
+		machine_stop(&machine);
+		machine_free(&machine);
+		return CLI_FINDINGS;
+	}
+	status = send_command(&machine, &arguments);
+	machine_free(&machine);
+	return status == CLI_OK && verify_findings() ? CLI_FINDINGS : status;
+}

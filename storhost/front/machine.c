@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* Putting a machine together, and telling what became of it. */
+#include "front/machine.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "nt/phys.h"
+#include "pe/pe.h"
+#include "verify/verify.h"
+
+#define RAM_BYTES (UINTPTR_MAX > 0xffffffffu ? (uint64_t)1 << 30 : (uint64_t)192 << 20)
+
+static uint64_t random_seed(void)
+{
+	uint32_t seed = 1;
+
+	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+		seed = (uint32_t)getpid();
+	return seed;
+}
+
+void machine_defaults(struct machine_options *options)
+{
+	memset(options, 0, sizeof(*options));
+	virtio_blk_defaults(&options->device);
+	options->port.interrupts = INTERRUPT_MSIX;
+	options->port.messages = 2;
+	options->cpus.cpus = 1;
+	options->cpus.seed = random_seed();
+}
+
+/* ---- options ---- */
+
+static int parse_number(const char *name, const char *value, uint64_t least, uint64_t most, uint64_t *out,
+			struct error *err)
+{
+	char *end;
+	unsigned long long number = strtoull(value, &end, 0);
+
+	if (!*value || *end || *value == '-' || number < least || number > most)
+		return error_set(err, "%s must be a number from %llu to %llu, not '%s'", name, (unsigned long long)least,
+				 (unsigned long long)most, value);
+	*out = number;
+	return 0;
+}
+
+static int set_driver(struct machine_options *options, const char *value, struct error *err)
+{
+	(void)err;
+	options->driver = value;
+	return 0;
+}
+
+static int set_disk(struct machine_options *options, const char *value, struct error *err)
+{
+	(void)err;
+	options->disk = value;
+	return 0;
+}
+
+static int set_device(struct machine_options *options, const char *value, struct error *err)
+{
+	return virtio_blk_parse(&options->device, value, err);
+}
+
+static int set_interrupts(struct machine_options *options, const char *value, struct error *err)
+{
+	uint64_t messages = 0;
+
+	if (!strcmp(value, "intx")) {
+		options->port.interrupts = INTERRUPT_LINE;
+	} else if (!strncmp(value, "msi:", 4) || !strncmp(value, "msix:", 5)) {
+		if (parse_number("the number of messages", strchr(value, ':') + 1, 1, PORT_MESSAGES_MAX, &messages, err))
+			return -1;
+		options->port.interrupts = value[3] == 'x' ? INTERRUPT_MSIX : INTERRUPT_MSI;
+	} else {
+		return error_set(err, "interrupts must be intx, msi:N or msix:N, not '%s'", value);
+	}
+	options->port.messages = (unsigned)messages;
+	return 0;
+}
+
+static int set_cpus(struct machine_options *options, const char *value, struct error *err)
+{
+	uint64_t cpus = 0;
+
+	if (parse_number("the number of processors", value, 1, CPUS_MAX, &cpus, err))
+		return -1;
+	options->cpus.cpus = (unsigned)cpus;
+	return 0;
+}
+
+static int set_seed(struct machine_options *options, const char *value, struct error *err)
+{
+	return parse_number("the seed", value, 0, UINT64_MAX, &options->cpus.seed, err);
+}
+
+static int set_threads(struct machine_options *options, const char *value, struct error *err)
+{
+	uint64_t threads = 0;
+
+	if (parse_number("threads", value, 0, 1, &threads, err))
+		return -1;
+	options->cpus.threads = threads;
+	return 0;
+}
+
+static int set_parameter(struct machine_options *options, const char *value, struct error *err)
+{
+	if (strlen(value) > 200)
+		return error_set(err, "the driver parameter is longer than 200 characters");
+	options->port.parameter = value;
+	return 0;
+}
+
+static int set_debug(struct machine_options *options, const char *value, struct error *err)
+{
+	uint64_t debug = 0;
+
+	if (parse_number("debug", value, 0, 1, &debug, err))
+		return -1;
+	options->port.debug = debug;
+	return 0;
+}
+
+static const struct machine_option_row {
+	const char *name, *argument, *meaning;
+	int (*set)(struct machine_options *options, const char *value, struct error *err);
+} option_rows[] = {
+	{ "driver", "FILE", "the miniport's .sys", set_driver },
+	{ "disk", "FILE", "disk image or block device behind the device", set_disk },
+	{ "device", "SPEC", "contract (default) or qemu-layout, and what differs", set_device },
+	{ "interrupts", "MODE", "intx, msi:N or msix:N messages granted (msix:2)", set_interrupts },
+	{ "cpus", "N", "processors (1)", set_cpus },
+	{ "seed", "N", "what chance decides; a run repeats with it (random, printed)", set_seed },
+	{ "threads", "0|1", "1: real threads instead of the deterministic machine (0)", set_threads },
+	{ "parameter", "TEXT", "registry value Parameters\\Device\\DriverParameter", set_parameter },
+	{ "debug", "0|1", "1: print what the driver prints (0)", set_debug },
+};
+
+#define OPTION_ROWS (sizeof(option_rows) / sizeof(option_rows[0]))
+
+int machine_option(struct machine_options *options, const char *name, const char *value, struct error *err)
+{
+	for (size_t i = 0; i < OPTION_ROWS; i++) {
+		if (!strcmp(option_rows[i].name, name))
+			return option_rows[i].set(options, value, err);
+	}
+	return 1;
+}
+
+void machine_help(FILE *out)
+{
+	for (size_t i = 0; i < OPTION_ROWS; i++)
+		fprintf(out, "  %-10s %-6s %s\n", option_rows[i].name, option_rows[i].argument, option_rows[i].meaning);
+}
+
+/* ---- life ---- */
+
+int machine_check(const struct machine_options *options, struct error *err)
+{
+	struct pe_file *file;
+	struct device *device;
+	bool native;
+
+	if (!options->driver)
+		return error_set(err, "no driver is named");
+	if (!options->disk)
+		return error_set(err, "no disk is named");
+	if (pe_open(options->driver, &file, err))
+		return -1;
+	native = pe_headers(file)->machine == (sizeof(void *) == 8 ? PE_X64 : PE_X86);
+	pe_close(file);
+	if (!native)
+		return error_set(err, "%s is for the other machine: this storhost has %zu bits", options->driver,
+				 8 * sizeof(void *));
+	device = virtio_blk_create(&options->device, options->disk, err);
+	if (!device)
+		return -1;
+	device->ops->destroy(device);
+	return 0;
+}
+
+int machine_start(struct machine *machine, const struct machine_options *options, struct error *err)
+{
+	struct port_options port = options->port;
+
+	memset(machine, 0, sizeof(*machine));
+	machine->seed = port.seed = options->cpus.seed;
+	if (!options->driver || !options->disk)
+		return machine_check(options, err);
+	machine->device = virtio_blk_create(&options->device, options->disk, err);
+	if (!machine->device || phys_start(RAM_BYTES, machine->seed ^ 0x7068797300, err) || cpus_start(&options->cpus, err) ||
+	    port_load(options->driver, machine->device, &port, &machine->port, err) ||
+	    port_start(machine->port, err))
+		return -1;
+	return disk_attach(machine->port, &machine->disk, err);
+}
+
+void machine_stop(struct machine *machine)
+{
+	if (machine->port)
+		port_stop(machine->port);
+	cpus_stop();
+}
+
+void machine_free(struct machine *machine)
+{
+	disk_free(machine->disk);
+	port_free(machine->port);
+	/* A dead machine's device may be in the middle of an access: it stays. */
+	if (machine->device && !cpu_dead())
+		machine->device->ops->destroy(machine->device);
+	memset(machine, 0, sizeof(*machine));
+}
+
+/* ---- reports ---- */
+
+static void report_findings(struct json *json)
+{
+	const struct finding *finding;
+
+	json_unsigned(json, "findings", verify_findings());
+	json_open_array(json, "finding");
+	for (unsigned i = 0; (finding = verify_finding(i)) != NULL; i++) {
+		json_open_object(json, NULL);
+		json_string(json, "rule", rule_name(finding->rule));
+		json_string(json, "text", finding->text);
+		json_string(json, "where", finding->where[0] ? finding->where : NULL);
+		json_unsigned(json, "count", finding->count);
+		json_close(json);
+	}
+	json_close(json);
+}
+
+static void report_port(const struct port *port, struct json *json)
+{
+	const struct port_limits *limits = port_limits(port);
+	struct port_stats stats = port_stats(port);
+
+	json_unsigned(json, "max_transfer", limits->max_transfer);
+	json_unsigned(json, "physical_breaks", limits->physical_breaks);
+	json_unsigned(json, "queue_depth", limits->queue_depth);
+	json_unsigned(json, "messages", limits->messages);
+	json_unsigned(json, "srbs", stats.requests);
+	json_unsigned(json, "busy", stats.busy);
+	json_unsigned(json, "resets", stats.resets);
+	json_unsigned(json, "timeouts", stats.timeouts);
+	json_unsigned(json, "interrupts_served", stats.interrupts);
+	json_unsigned(json, "dpcs", stats.dpcs);
+	json_unsigned(json, "driver_mmio_reads", stats.mmio_reads);
+	json_unsigned(json, "driver_mmio_writes", stats.mmio_writes);
+	json_open_array(json, "events");
+	for (unsigned i = 0; port_event(port, i); i++)
+		json_string(json, NULL, port_event(port, i));
+	json_close(json);
+}
+
+static void report_device(const struct device_stats *stats, struct json *json)
+{
+	json_unsigned(json, "doorbells", stats->doorbells);
+	json_unsigned(json, "interrupts", stats->interrupts);
+	json_unsigned(json, "requests", stats->requests);
+	json_unsigned(json, "bytes_read", stats->bytes_read);
+	json_unsigned(json, "bytes_written", stats->bytes_written);
+	json_unsigned(json, "flushes", stats->flushes);
+}
+
+void machine_report(const struct machine *machine, struct json *json)
+{
+	json_unsigned(json, "seed", machine->seed);
+	json_string(json, "death", cpu_death());
+	if (machine->device)
+		report_device(machine->device->ops->stats(machine->device), json);
+	if (machine->port)
+		report_port(machine->port, json);
+	report_findings(json);
+}
+
+void machine_summary(const struct machine *machine, FILE *out)
+{
+	const struct device_stats *stats = machine->device ? machine->device->ops->stats(machine->device) : NULL;
+
+	if (stats)
+		fprintf(out, "%llu requests, %llu bytes read, %llu written, %llu flushes, %llu doorbells, %llu interrupts, ",
+			(unsigned long long)stats->requests, (unsigned long long)stats->bytes_read,
+			(unsigned long long)stats->bytes_written, (unsigned long long)stats->flushes,
+			(unsigned long long)stats->doorbells, (unsigned long long)stats->interrupts);
+	fprintf(out, "%u findings (seed %llu)\n", verify_findings(), (unsigned long long)machine->seed);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * A whole simulated computer: memory, processors, the device over its disk image, and Windows 7's storage stack with a
+ * driver in it. One per process. Every front end makes it from the same options and reports on it in the same way.
+ */
+#ifndef STORHOST_FRONT_MACHINE_H
+#define STORHOST_FRONT_MACHINE_H
+
+#include "base/error.h"
+#include "device/virtio_blk.h"
+#include "disk/disk.h"
+#include "front/json.h"
+#include "port/port.h"
+
+struct machine_options {
+	const char *driver, *disk; /* paths */
+	struct virtio_blk_options device;
+	struct port_options port;
+	struct cpu_config cpus;
+};
+
+struct machine {
+	struct device *device;
+	struct port *port;
+	struct disk *disk;
+	uint64_t seed;
+};
+
+void machine_defaults(struct machine_options *options);
+/*
+ * Sets one option by the name that the command line (--NAME VALUE) and nbdkit (NAME=VALUE) share. 0; 1 if there is no
+ * such option; -1 and a sentence if the value is wrong. The value must outlive the machine.
+ */
+int machine_option(struct machine_options *options, const char *name, const char *value, struct error *err);
+/* One line per option. */
+void machine_help(FILE *out);
+
+/*
+ * Opens what the options name without starting anything: a wrong file is found before a front end commits itself.
+ */
+int machine_check(const struct machine_options *options, struct error *err);
+int machine_start(struct machine *machine, const struct machine_options *options, struct error *err);
+/* Stops what runs. Safe on a machine that started only partly, or died. */
+void machine_stop(struct machine *machine);
+
+/* Members of an open JSON object: seed, limits, counters, events, findings. Call it before machine_stop's free. */
+void machine_report(const struct machine *machine, struct json *json);
+/* One line of the same for people. */
+void machine_summary(const struct machine *machine, FILE *out);
+void machine_free(struct machine *machine);
+
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* The storhost program: its table of commands. */
+#include <string.h>
+
+#include "front/cli.h"
+
+#ifndef STORHOST_VERSION
+#define STORHOST_VERSION "unreleased"
+#endif
+
+static const struct cli_command commands[] = {
+	{ "info", "FILE [--json]", "what a driver's headers say, and what Windows 7 would refuse", cmd_info },
+	{ "imports", "FILE [--json]", "what a driver imports, and from where it gets it", cmd_imports },
+	{ "scsi", "FILE --disk IMAGE [--json] -- BYTE...", "one SCSI command through the hosted driver", cmd_scsi },
+};
+
+#define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
+
+static void print_help(void)
+{
+	printf("storhost gives a Windows 7 StorPort driver its Windows 7.\n\nUsage: storhost COMMAND ARGUMENT...\n\n");
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		printf("  %-8s %-24s %s\n", commands[i].name, commands[i].arguments, commands[i].summary);
+	printf("\nExit status: 0 all is well, 1 something was found, 2 wrong usage or bad input.\n");
+}
+
+/* Output that did not reach its file is an error, not a result. */
+static int finish(int status)
+{
+	if (fflush(stdout) || ferror(stdout))
+		return cli_usage("cannot write to standard output");
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2)
+		return cli_usage("which command? Try 'storhost help'");
+	if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help")) {
+		print_help();
+		return finish(CLI_OK);
+	}
+	if (!strcmp(argv[1], "--version")) {
+		printf("storhost %s\n", STORHOST_VERSION);
+		return finish(CLI_OK);
+	}
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		if (!strcmp(argv[1], commands[i].name))
+			return finish(commands[i].run(argc - 1, argv + 1));
+	return cli_usage("there is no command '%s'; try 'storhost help'", argv[1]);
+}

@@ -1,0 +1,676 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* Virtual processors: queues of work, the deterministic scheduler, the threaded one, and the clock of both. */
+#include "nt/cpu.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <ucontext.h>
+
+#include "nt/interrupt.h"
+#include "trap/trap.h"
+
+#define FIBER_STACK (512u << 10)
+#define STACK_GUARD 4096u
+#define IDLE_TICK_NS 2000000
+
+struct queue {
+	struct work *first, **last;
+};
+
+struct processor {
+	struct cpu cpu; /* first: a struct cpu * is a struct processor * */
+	struct queue inbox, deferred;
+	bool idle, parked;
+	ucontext_t context; /* deterministic mode */
+	void *stack;
+	pthread_t thread; /* threaded mode */
+	bool started;
+};
+
+static struct {
+	struct cpu_config config;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;  /* the machine: there may be something to do */
+	pthread_cond_t front; /* front ends: a gate opened, or the machine died */
+	struct processor cpus[CPUS_MAX];
+	ucontext_t scheduler;
+	pthread_t engine, device_thread;
+	bool engine_started, device_started;
+	unsigned goals; /* gates that front ends wait for */
+	bool stop, dead;
+	char death[160];
+	bool (*device_step)(void *opaque, uint64_t random);
+	void *device_opaque;
+	bool device_awake;
+	struct rng rng;
+	uint64_t clock, epoch, steps;
+	struct timer *timers;
+} machine;
+
+static pthread_mutex_t tables_lock = PTHREAD_MUTEX_INITIALIZER;
+static __thread struct processor *current;
+
+struct cpu *cpu_self(void)
+{
+	return current ? &current->cpu : NULL;
+}
+
+unsigned cpu_count(void)
+{
+	return machine.config.cpus;
+}
+
+uint64_t cpu_random(void)
+{
+	uint64_t value;
+
+	if (!machine.config.threads)
+		return rng_next(&machine.rng);
+	pthread_mutex_lock(&machine.lock);
+	value = rng_next(&machine.rng);
+	pthread_mutex_unlock(&machine.lock);
+	return value;
+}
+
+void machine_lock(void)
+{
+	pthread_mutex_lock(&tables_lock);
+}
+
+void machine_unlock(void)
+{
+	pthread_mutex_unlock(&tables_lock);
+}
+
+bool cpu_dead(void)
+{
+	return __atomic_load_n(&machine.dead, __ATOMIC_ACQUIRE);
+}
+
+static void queue_init(struct queue *queue)
+{
+	queue->first = NULL;
+	queue->last = &queue->first;
+}
+
+static void queue_push(struct queue *queue, struct work *work)
+{
+	pthread_mutex_lock(&machine.lock);
+	work->next = NULL;
+	*queue->last = work;
+	queue->last = &work->next;
+	pthread_cond_broadcast(&machine.wake);
+	pthread_mutex_unlock(&machine.lock);
+}
+
+static bool queue_empty(struct queue *queue)
+{
+	return !__atomic_load_n(&queue->first, __ATOMIC_ACQUIRE);
+}
+
+static struct work *queue_pop(struct queue *queue)
+{
+	struct work *work;
+
+	if (queue_empty(queue))
+		return NULL;
+	pthread_mutex_lock(&machine.lock);
+	work = queue->first;
+	if (work) {
+		__atomic_store_n(&queue->first, work->next, __ATOMIC_RELEASE);
+		if (!work->next)
+			queue->last = &queue->first;
+	}
+	pthread_mutex_unlock(&machine.lock);
+	return work;
+}
+
+void cpu_post(unsigned index, struct work *work)
+{
+	queue_push(&machine.cpus[index % machine.config.cpus].inbox, work);
+}
+
+void cpu_defer(struct cpu *cpu, struct work *work)
+{
+	queue_push(&((struct processor *)cpu)->deferred, work);
+}
+
+/* ---- the clock ---- */
+
+static uint64_t monotonic_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+uint64_t clock_now(void)
+{
+	return machine.config.threads ? monotonic_us() - machine.epoch : machine.clock;
+}
+
+/* Under machine.lock. */
+static void timer_unlink(struct timer *timer)
+{
+	struct timer **link = &machine.timers;
+
+	while (*link && *link != timer)
+		link = &(*link)->next;
+	if (*link)
+		*link = timer->next;
+	timer->armed = false;
+}
+
+void timer_set(struct timer *timer, uint64_t delay, void (*run)(struct work *work))
+{
+	struct timer **link = &machine.timers;
+
+	pthread_mutex_lock(&machine.lock);
+	if (timer->armed)
+		timer_unlink(timer);
+	timer->due = clock_now() + delay;
+	timer->work.run = run;
+	timer->armed = true;
+	while (*link && (*link)->due <= timer->due)
+		link = &(*link)->next;
+	timer->next = *link;
+	*link = timer;
+	pthread_mutex_unlock(&machine.lock);
+}
+
+void timer_cancel(struct timer *timer)
+{
+	pthread_mutex_lock(&machine.lock);
+	if (timer->armed)
+		timer_unlink(timer);
+	pthread_mutex_unlock(&machine.lock);
+}
+
+/* Hands every timer that is due to processor 0. jump: move the virtual clock to the first one. */
+static bool timers_fire(bool jump)
+{
+	bool fired = false;
+
+	for (;;) {
+		struct timer *timer;
+
+		pthread_mutex_lock(&machine.lock);
+		timer = machine.timers;
+		if (timer && jump && !fired && timer->due > machine.clock)
+			machine.clock = timer->due;
+		if (!timer || timer->due > clock_now()) {
+			pthread_mutex_unlock(&machine.lock);
+			return fired;
+		}
+		timer_unlink(timer);
+		pthread_mutex_unlock(&machine.lock);
+		cpu_defer(&machine.cpus[0].cpu, &timer->work);
+		fired = true;
+	}
+}
+
+/* ---- what a processor does ---- */
+
+/* Runs one piece of waiting work at the present IRQL; false if there is none. */
+static bool processor_deferred(struct processor *p)
+{
+	unsigned irql = p->cpu.irql;
+	struct work *work = irql < IRQL_DISPATCH ? queue_pop(&p->deferred) : NULL;
+
+	if (!work)
+		return false;
+	p->cpu.irql = IRQL_DISPATCH;
+	work->run(work);
+	p->cpu.irql = irql;
+	return true;
+}
+
+static bool processor_turn(struct processor *p)
+{
+	struct work *work;
+
+	if (interrupt_take() || processor_deferred(p))
+		return true;
+	work = queue_pop(&p->inbox);
+	if (!work)
+		return false;
+	work->run(work);
+	return true;
+}
+
+unsigned cpu_raise(unsigned irql)
+{
+	unsigned old = current->cpu.irql;
+
+	if (irql > old)
+		current->cpu.irql = irql;
+	return old;
+}
+
+void cpu_lower(unsigned irql)
+{
+	current->cpu.irql = irql;
+	while (interrupt_take() || processor_deferred(current))
+		;
+}
+
+/* ---- deterministic mode ---- */
+
+static bool processor_runnable(struct processor *p)
+{
+	if (p->parked)
+		return false;
+	return !p->idle || !queue_empty(&p->inbox) || !queue_empty(&p->deferred) || interrupt_waiting(IRQL_PASSIVE);
+}
+
+static bool device_runnable(void)
+{
+	return __atomic_load_n(&machine.device_awake, __ATOMIC_ACQUIRE);
+}
+
+/* Whether anybody but `but` could be switched to. */
+static bool others_runnable(const struct processor *but)
+{
+	if (device_runnable())
+		return true;
+	for (unsigned i = 0; i < machine.config.cpus; i++) {
+		if (&machine.cpus[i] != but && processor_runnable(&machine.cpus[i]))
+			return true;
+	}
+	return false;
+}
+
+static void fiber_switch_out(void)
+{
+	struct processor *p = current;
+
+	current = NULL;
+	swapcontext(&p->context, &machine.scheduler);
+	current = p;
+}
+
+static void fiber_main(void)
+{
+	for (;;) {
+		if (processor_turn(current))
+			continue;
+		current->idle = true;
+		fiber_switch_out();
+		current->idle = false;
+	}
+}
+
+static void device_turn(void)
+{
+	__atomic_store_n(&machine.device_awake, false, __ATOMIC_RELEASE);
+	if (machine.device_step(machine.device_opaque, rng_next(&machine.rng)))
+		cpu_wake_device();
+}
+
+/* Runs one actor, chosen by the generator; false if nobody can run. */
+static bool schedule_one(void)
+{
+	struct processor *ready[CPUS_MAX + 1];
+	struct processor *chosen;
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < machine.config.cpus; i++) {
+		if (processor_runnable(&machine.cpus[i]))
+			ready[count++] = &machine.cpus[i];
+	}
+	if (device_runnable())
+		ready[count++] = NULL;
+	if (!count)
+		return false;
+	machine.steps++;
+	machine.clock++;
+	chosen = ready[count > 1 ? rng_below(&machine.rng, count) : 0];
+	if (!chosen) {
+		device_turn();
+		return true;
+	}
+	current = chosen;
+	swapcontext(&machine.scheduler, &chosen->context);
+	current = NULL;
+	return true;
+}
+
+static bool engine_should_run(void)
+{
+	return !machine.dead && (machine.goals || machine.config.free_running);
+}
+
+static void *engine_main(void *arg)
+{
+	struct error err;
+
+	(void)arg;
+	if (trap_thread_init(&err))
+		cpu_die(err.text);
+	pthread_mutex_lock(&machine.lock);
+	while (!machine.stop) {
+		if (!engine_should_run()) {
+			pthread_cond_wait(&machine.wake, &machine.lock);
+			continue;
+		}
+		pthread_mutex_unlock(&machine.lock);
+		if (!schedule_one() && !timers_fire(true)) {
+			pthread_mutex_lock(&machine.lock);
+			if (machine.goals && !others_runnable(NULL) && !machine.config.free_running) {
+				pthread_mutex_unlock(&machine.lock);
+				cpu_die("nothing in the machine can move any more");
+			} else {
+				if (!machine.stop && !others_runnable(NULL))
+					pthread_cond_wait(&machine.wake, &machine.lock);
+				pthread_mutex_unlock(&machine.lock);
+			}
+		}
+		pthread_mutex_lock(&machine.lock);
+	}
+	pthread_mutex_unlock(&machine.lock);
+	trap_thread_exit();
+	return NULL;
+}
+
+static int fiber_create(struct processor *p, struct error *err)
+{
+	p->stack = mmap(NULL, FIBER_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p->stack == MAP_FAILED) {
+		p->stack = NULL;
+		return error_set(err, "no memory for a processor's stack");
+	}
+	mprotect(p->stack, STACK_GUARD, PROT_NONE);
+	getcontext(&p->context);
+	p->context.uc_stack.ss_sp = p->stack;
+	p->context.uc_stack.ss_size = FIBER_STACK;
+	p->context.uc_link = NULL;
+	makecontext(&p->context, fiber_main, 0);
+	p->idle = true;
+	return 0;
+}
+
+/* ---- threaded mode ---- */
+
+static void *processor_main(void *arg)
+{
+	struct processor *p = arg;
+	struct error err;
+
+	current = p;
+	if (trap_thread_init(&err))
+		cpu_die(err.text);
+	while (!__atomic_load_n(&machine.stop, __ATOMIC_ACQUIRE) && !cpu_dead()) {
+		struct timespec until;
+
+		if (processor_turn(p))
+			continue;
+		if (p->cpu.index == 0 && timers_fire(false))
+			continue;
+		pthread_mutex_lock(&machine.lock);
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_nsec += IDLE_TICK_NS;
+		if (until.tv_nsec >= 1000000000) {
+			until.tv_nsec -= 1000000000;
+			until.tv_sec++;
+		}
+		if (queue_empty(&p->inbox) && queue_empty(&p->deferred) && !interrupt_waiting(IRQL_PASSIVE) && !machine.stop)
+			pthread_cond_timedwait(&machine.wake, &machine.lock, &until);
+		pthread_mutex_unlock(&machine.lock);
+	}
+	trap_thread_exit();
+	return NULL;
+}
+
+static void *device_main(void *arg)
+{
+	(void)arg;
+	pthread_mutex_lock(&machine.lock);
+	while (!machine.stop) {
+		if (!device_runnable()) {
+			pthread_cond_wait(&machine.wake, &machine.lock);
+			continue;
+		}
+		pthread_mutex_unlock(&machine.lock);
+		__atomic_store_n(&machine.device_awake, false, __ATOMIC_RELEASE);
+		if (machine.device_step(machine.device_opaque, cpu_random()))
+			cpu_wake_device();
+		pthread_mutex_lock(&machine.lock);
+	}
+	pthread_mutex_unlock(&machine.lock);
+	return NULL;
+}
+
+/* ---- scheduling points ---- */
+
+/* The calling processor is finished for good. */
+static void processor_park(void)
+{
+	current->parked = true;
+	if (!machine.config.threads)
+		fiber_switch_out();
+	for (;;) {
+		struct timespec ts = { .tv_sec = 1 };
+
+		nanosleep(&ts, NULL);
+	}
+}
+
+void cpu_relax(void)
+{
+	if (cpu_dead())
+		processor_park();
+	if (machine.config.threads)
+		sched_yield();
+	else if (others_runnable(current))
+		fiber_switch_out();
+}
+
+void cpu_point(void)
+{
+	uint64_t random;
+
+	if (!current)
+		return;
+	if (cpu_dead())
+		processor_park();
+	if (machine.config.threads) {
+		interrupt_take();
+		return;
+	}
+	machine.steps++;
+	random = rng_next(&machine.rng);
+	if (random & 3)
+		interrupt_take();
+	if (((random >> 2) & 3) == 0)
+		cpu_relax();
+}
+
+void cpu_stall(uint64_t microseconds)
+{
+	uint64_t end = clock_now() + microseconds;
+
+	if (!machine.config.threads)
+		machine.clock = end;
+	do
+		cpu_relax();
+	while (clock_now() < end);
+}
+
+void cpu_set_device(bool (*step)(void *opaque, uint64_t random), void *opaque)
+{
+	machine.device_step = step;
+	machine.device_opaque = opaque;
+}
+
+void cpu_wake_device(void)
+{
+	__atomic_store_n(&machine.device_awake, true, __ATOMIC_RELEASE);
+	cpu_wake();
+}
+
+void cpu_wake(void)
+{
+	if (current && !machine.config.threads)
+		return;
+	pthread_mutex_lock(&machine.lock);
+	pthread_cond_broadcast(&machine.wake);
+	pthread_mutex_unlock(&machine.lock);
+}
+
+/* ---- front ends ---- */
+
+void gate_open(struct gate *gate)
+{
+	pthread_mutex_lock(&machine.lock);
+	gate->open = true;
+	if (gate->awaited)
+		machine.goals--;
+	pthread_cond_broadcast(&machine.front);
+	pthread_mutex_unlock(&machine.lock);
+}
+
+bool cpu_wait(struct gate *gate)
+{
+	bool open;
+
+	pthread_mutex_lock(&machine.lock);
+	if (!gate->open && !machine.dead) {
+		gate->awaited = true;
+		machine.goals++;
+		pthread_cond_broadcast(&machine.wake);
+	}
+	while (!gate->open && !machine.dead)
+		pthread_cond_wait(&machine.front, &machine.lock);
+	open = gate->open;
+	pthread_mutex_unlock(&machine.lock);
+	return open;
+}
+
+struct call {
+	struct work work;
+	struct gate gate;
+	void (*fn)(void *opaque);
+	void *opaque;
+};
+
+static void call_run(struct work *work)
+{
+	struct call *call = (struct call *)work;
+
+	call->fn(call->opaque);
+	gate_open(&call->gate);
+}
+
+bool cpu_call(unsigned index, void (*fn)(void *opaque), void *opaque)
+{
+	/* Not on the stack: if the machine dies the work stays queued. */
+	struct call *call = calloc(1, sizeof(*call));
+	bool done;
+
+	if (!call)
+		return false;
+	call->work.run = call_run;
+	call->fn = fn;
+	call->opaque = opaque;
+	cpu_post(index, &call->work);
+	done = cpu_wait(&call->gate);
+	if (done)
+		free(call);
+	return done;
+}
+
+void cpu_die(const char *why)
+{
+	pthread_mutex_lock(&machine.lock);
+	if (!machine.dead)
+		snprintf(machine.death, sizeof(machine.death), "%s", why);
+	__atomic_store_n(&machine.dead, true, __ATOMIC_RELEASE);
+	pthread_cond_broadcast(&machine.front);
+	pthread_cond_broadcast(&machine.wake);
+	pthread_mutex_unlock(&machine.lock);
+	if (current)
+		processor_park();
+}
+
+const char *cpu_death(void)
+{
+	return cpu_dead() ? machine.death : NULL;
+}
+
+/* ---- life ---- */
+
+static int processor_start(struct processor *p, struct error *err)
+{
+	if (!machine.config.threads)
+		return fiber_create(p, err);
+	if (pthread_create(&p->thread, NULL, processor_main, p))
+		return error_set(err, "cannot start a thread for a processor");
+	p->started = true;
+	return 0;
+}
+
+static int machine_threads(struct error *err)
+{
+	if (!machine.config.threads) {
+		machine.engine_started = !pthread_create(&machine.engine, NULL, engine_main, NULL);
+		return machine.engine_started ? 0 : error_set(err, "cannot start the machine's thread");
+	}
+	machine.device_started = !pthread_create(&machine.device_thread, NULL, device_main, NULL);
+	return machine.device_started ? 0 : error_set(err, "cannot start the device's thread");
+}
+
+int cpus_start(const struct cpu_config *config, struct error *err)
+{
+	if (config->cpus < 1 || config->cpus > CPUS_MAX)
+		return error_set(err, "the number of processors must be 1 to %d", CPUS_MAX);
+	machine.config = *config;
+	machine.rng.state = config->seed;
+	machine.epoch = monotonic_us();
+	pthread_mutex_init(&machine.lock, NULL);
+	pthread_cond_init(&machine.wake, NULL);
+	pthread_cond_init(&machine.front, NULL);
+	for (unsigned i = 0; i < config->cpus; i++) {
+		struct processor *p = &machine.cpus[i];
+
+		p->cpu.index = i;
+		queue_init(&p->inbox);
+		queue_init(&p->deferred);
+	}
+	for (unsigned i = 0; i < config->cpus; i++) {
+		if (processor_start(&machine.cpus[i], err))
+			return -1;
+	}
+	return machine_threads(err);
+}
+
+void cpus_stop(void)
+{
+	pthread_mutex_lock(&machine.lock);
+	__atomic_store_n(&machine.stop, true, __ATOMIC_RELEASE);
+	pthread_cond_broadcast(&machine.wake);
+	pthread_mutex_unlock(&machine.lock);
+	if (machine.engine_started)
+		pthread_join(machine.engine, NULL);
+	if (machine.device_started)
+		pthread_join(machine.device_thread, NULL);
+	for (unsigned i = 0; i < machine.config.cpus; i++) {
+		struct processor *p = &machine.cpus[i];
+
+		/* One that was stopped inside the driver stays where it is. */
+		if (p->started && !p->parked)
+			pthread_join(p->thread, NULL);
+		if (p->stack)
+			munmap(p->stack, FIBER_STACK);
+	}
+}
+
+uint64_t cpu_steps(void)
+{
+	return machine.steps;
+}

@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * The PCI function as firmware, pci.sys and the interrupt code of Windows treat it: BAR addresses, configuration space,
+ * register mappings, MSI and MSI-X, and the way back of DMA and interrupts.
+ */
+#include <string.h>
+
+#include "port/internal.h"
+#include "trap/trap.h"
+
+#define PCI_COMMAND 0x04
+#define PCI_STATUS 0x06
+#define PCI_BAR0 0x10
+#define PCI_CAPABILITIES 0x34
+#define COMMAND_MEMORY 0x0002u
+#define COMMAND_MASTER 0x0004u
+#define COMMAND_INTX_DISABLE 0x0400u
+#define STATUS_CAPABILITIES 0x0010u
+#define CAPABILITY_MSI 0x05
+#define CAPABILITY_MSIX 0x11
+
+/* Where the local APICs listen, and the vector of message 0. */
+#define MESSAGE_ADDRESS 0xfee00000u
+#define MESSAGE_VECTOR 0x50u
+
+static uint32_t config_get(struct port *port, unsigned offset, unsigned width)
+{
+	return port->device->ops->config_read(port->device, offset, width);
+}
+
+static void config_set(struct port *port, unsigned offset, unsigned width, uint32_t value)
+{
+	port->device->ops->config_write(port->device, offset, width, value);
+}
+
+/* Offset of a capability, 0 if there is none. The list is the device's word: bounded. */
+static unsigned capability_find(struct port *port, unsigned id)
+{
+	unsigned offset = config_get(port, PCI_CAPABILITIES, 1) & 0xfcu;
+
+	if (!(config_get(port, PCI_STATUS, 2) & STATUS_CAPABILITIES))
+		return 0;
+	for (unsigned i = 0; offset >= 0x40 && i < 48; i++) {
+		if (config_get(port, offset, 1) == id)
+			return offset;
+		offset = config_get(port, offset + 1, 1) & 0xfcu;
+	}
+	return 0;
+}
+
+/* ---- resources ---- */
+
+static void bar_assign(struct port *port, unsigned bar, uint64_t *low, uint64_t *high)
+{
+	unsigned offset = PCI_BAR0 + 4 * bar;
+	uint64_t length = port->device->ops->bar_length(port->device, bar);
+	uint64_t *next;
+
+	if (!length)
+		return;
+	port->bar_length[bar] = length;
+	port->bar_64[bar] = (config_get(port, offset, 4) & 6u) == 4;
+	/* 64-bit BARs lie above 4 GiB on every other run. */
+	next = port->bar_64[bar] && (port->options.seed & 1) ? high : low;
+	*next = (*next + length - 1) & ~(length - 1);
+	port->bar_address[bar] = *next;
+	*next += length;
+	config_set(port, offset, 4, (uint32_t)port->bar_address[bar]);
+	if (port->bar_64[bar])
+		config_set(port, offset + 4, 4, (uint32_t)(port->bar_address[bar] >> 32));
+}
+
+static void *device_translate(void *opaque, uint64_t address, uint32_t length, bool write)
+{
+	void *host = phys_device(address, length, write);
+
+	(void)opaque;
+	if (!host)
+		verify_report(RULE_DMA_MEMORY, 0, "the device was told to %s %u bytes at 0x%llx, which is %s",
+			      write ? "write" : "read", length, (unsigned long long)address, phys_use_name(address));
+	return host;
+}
+
+static void device_set_intx(void *opaque, bool asserted)
+{
+	struct port *port = opaque;
+
+	interrupt_signal(&port->line.interrupt, asserted);
+}
+
+static void device_msi_write(void *opaque, uint64_t address, uint32_t data)
+{
+	struct port *port = opaque;
+	unsigned message = data - MESSAGE_VECTOR;
+
+	if ((address & ~0xfffffull) == MESSAGE_ADDRESS && message < port->message_count)
+		interrupt_signal(&port->messages[message].interrupt, true);
+}
+
+static void device_wake(void *opaque)
+{
+	(void)opaque;
+	cpu_wake_device();
+}
+
+static void device_blame(void *opaque, const char *clause, const char *text)
+{
+	(void)opaque;
+	verify_report(RULE_DEVICE_PROTOCOL, 0, "%s [%s]", text, clause);
+}
+
+static bool device_step_actor(void *opaque, uint64_t random)
+{
+	struct port *port = opaque;
+
+	return port->device->ops->step(port->device, random);
+}
+
+int bus_assign(struct port *port, struct error *err)
+{
+	const struct device_bus bus = {
+		.opaque = port,
+		.translate = device_translate,
+		.set_intx = device_set_intx,
+		.msi_write = device_msi_write,
+		.wake = device_wake,
+		.blame = device_blame,
+	};
+	uint64_t low = 0xe0000000u, high = 0x0000380000000000u;
+
+	device_attach(port->device, &bus);
+	cpu_set_device(device_step_actor, port);
+	if (config_get(port, 0, 2) == 0xffff)
+		return error_set(err, "there is no PCI function");
+	for (unsigned bar = 0; bar < BARS; bar++)
+		bar_assign(port, bar, &low, &high);
+	config_set(port, PCI_COMMAND, 2, COMMAND_MEMORY | COMMAND_MASTER);
+	return 0;
+}
+
+uint32_t bus_config_read(struct port *port, unsigned offset, uint8_t *buffer, uint32_t length)
+{
+	for (uint32_t i = 0; i < length; i++)
+		buffer[i] = offset + i < 256 ? (uint8_t)config_get(port, offset + i, 1) : 0xff;
+	return length;
+}
+
+/* ---- register mappings ---- */
+
+static void register_count(struct port *port, bool write)
+{
+	__atomic_add_fetch(write ? &port->stats.mmio_writes : &port->stats.mmio_reads, 1, __ATOMIC_RELAXED);
+}
+
+static uint64_t mapping_read(void *opaque, uint64_t offset, unsigned width)
+{
+	struct mapping *mapping = opaque;
+	struct port *port = mapping->port;
+
+	register_count(port, false);
+	return port->device->ops->bar_read(port->device, mapping->bar, mapping->offset + offset, width);
+}
+
+static void mapping_write(void *opaque, uint64_t offset, unsigned width, uint64_t value)
+{
+	struct mapping *mapping = opaque;
+	struct port *port = mapping->port;
+
+	register_count(port, true);
+	port->device->ops->bar_write(port->device, mapping->bar, mapping->offset + offset, width, value);
+}
+
+uint64_t bus_register_read(struct mapping *mapping, const volatile void *address, unsigned width)
+{
+	return mapping_read(mapping, (uintptr_t)address - (uintptr_t)mapping->base, width);
+}
+
+void bus_register_write(struct mapping *mapping, volatile void *address, unsigned width, uint64_t value)
+{
+	mapping_write(mapping, (uintptr_t)address - (uintptr_t)mapping->base, width, value);
+}
+
+static void mapping_after(void *opaque)
+{
+	(void)opaque;
+	cpu_point();
+}
+
+/* The BAR that holds [address, address + length), or BARS. */
+static unsigned bar_of(const struct port *port, uint64_t address, uint64_t length)
+{
+	unsigned bar;
+
+	for (bar = 0; bar < BARS; bar++) {
+		uint64_t offset = address - port->bar_address[bar];
+
+		if (address >= port->bar_address[bar] && length <= port->bar_length[bar] &&
+		    offset <= port->bar_length[bar] - length && port->bar_length[bar])
+			break;
+	}
+	return bar;
+}
+
+void *bus_map(struct port *port, uint64_t address, uint32_t length, uintptr_t pc)
+{
+	static const struct trap_region_ops ops = { mapping_read, mapping_write, mapping_after };
+	unsigned bar = length ? bar_of(port, address, length) : BARS;
+	struct mapping *mapping = NULL;
+	struct error err;
+	size_t lead;
+
+	for (unsigned i = 0; i < MAPPINGS && !mapping; i++)
+		mapping = port->mappings[i].base ? NULL : &port->mappings[i];
+	if (bar == BARS || !mapping) {
+		verify_report(RULE_MMIO_MAPPING, pc, "0x%llx, %u bytes, is mapped but lies in no range of the function",
+			      (unsigned long long)address, length);
+		return NULL;
+	}
+	lead = address % PHYS_PAGE;
+	mapping->port = port;
+	mapping->bar = bar;
+	mapping->offset = address - lead - port->bar_address[bar];
+	mapping->length = (lead + length + PHYS_PAGE - 1) & ~(uint64_t)(PHYS_PAGE - 1);
+	mapping->base = trap_region_create(mapping->length, &ops, mapping, &err);
+	return mapping->base ? mapping->base + lead : NULL;
+}
+
+struct mapping *bus_mapping(struct port *port, const volatile void *address, unsigned width, uintptr_t pc)
+{
+	for (unsigned i = 0; i < MAPPINGS; i++) {
+		struct mapping *mapping = &port->mappings[i];
+		uintptr_t offset = (uintptr_t)address - (uintptr_t)mapping->base;
+
+		if (mapping->base && offset < mapping->length && width <= mapping->length - offset)
+			return mapping;
+	}
+	verify_report(RULE_MMIO_MAPPING, pc, "the register address %p lies in no live mapping", (const void *)(uintptr_t)address);
+	return NULL;
+}
+
+bool bus_unmap(struct port *port, void *base, uintptr_t pc)
+{
+	struct mapping *mapping = bus_mapping(port, base, 1, pc);
+
+	if (!mapping)
+		return false;
+	trap_region_destroy(mapping->base);
+	mapping->base = NULL;
+	return true;
+}
+
+void bus_unmap_all(struct port *port)
+{
+	for (unsigned i = 0; i < MAPPINGS; i++) {
+		if (port->mappings[i].base)
+			trap_region_destroy(port->mappings[i].base);
+		port->mappings[i].base = NULL;
+	}
+}
+
+/* ---- interrupts ---- */
+
+static bool line_service(struct interrupt *self, void *opaque)
+{
+	struct port *port = opaque;
+	struct frame frame;
+	bool claimed;
+
+	(void)self;
+	port->stats.interrupts++;
+	callback_enter(&frame, CB_INTERRUPT);
+	claimed = port->init.HwInterrupt(port->extension);
+	callback_leave(&frame);
+	return claimed;
+}
+
+static bool message_service(struct interrupt *self, void *opaque)
+{
+	struct port *port = opaque;
+	struct frame frame;
+
+	port->stats.interrupts++;
+	callback_enter(&frame, CB_MS_INTERRUPT);
+	port->config->HwMSInterruptRoutine(port->extension, self->id);
+	callback_leave(&frame);
+	return true;
+}
+
+static void msi_program(struct port *port, unsigned capability)
+{
+	uint32_t control = config_get(port, capability + 2, 2), enabled = 0;
+	unsigned data = control & 0x80u ? 12 : 8;
+
+	while ((1u << enabled) < port->message_count)
+		enabled++;
+	config_set(port, capability + 4, 4, MESSAGE_ADDRESS);
+	if (control & 0x80u)
+		config_set(port, capability + 8, 4, 0);
+	config_set(port, capability + data, 2, MESSAGE_VECTOR);
+	config_set(port, capability + 2, 2, (control & ~0x70u) | enabled << 4 | 1u);
+}
+
+/* Entries past the granted messages carry message 0 [storport-win7 7]. */
+static void msix_program(struct port *port, unsigned capability)
+{
+	const struct device_ops *ops = port->device->ops;
+	uint32_t control = config_get(port, capability + 2, 2), table = config_get(port, capability + 4, 4);
+	unsigned entries = (control & 0x7ffu) + 1, bar = table & 7u;
+
+	config_set(port, capability + 2, 2, (control & 0x3fffu) | 0xc000u);
+	for (unsigned i = 0; i < entries; i++) {
+		uint64_t entry = (table & ~7u) + 16ull * i;
+
+		ops->bar_write(port->device, bar, entry, 4, MESSAGE_ADDRESS);
+		ops->bar_write(port->device, bar, entry + 4, 4, 0);
+		ops->bar_write(port->device, bar, entry + 8, 4, MESSAGE_VECTOR + (i < port->message_count ? i : 0));
+		ops->bar_write(port->device, bar, entry + 12, 4, 0);
+	}
+	config_set(port, capability + 2, 2, (control & 0x3fffu) | 0x8000u);
+}
+
+/* Messages that the function can have: what was asked for, or one, or none [storport-win7 7]. */
+static unsigned messages_granted(struct port *port, unsigned capability)
+{
+	uint32_t control = config_get(port, capability + 2, 2);
+	unsigned most = port->options.interrupts == INTERRUPT_MSIX ? (control & 0x7ffu) + 1 : 1u << (control >> 1 & 7u);
+
+	if (port->options.messages > PORT_MESSAGES_MAX)
+		return 1;
+	return port->options.messages <= most ? port->options.messages : 1;
+}
+
+static void message_connect(struct port *port, unsigned id)
+{
+	struct message *message = &port->messages[id];
+	bool per_message = port->config->InterruptSynchronizationMode == InterruptSynchronizePerMessage;
+
+	message->lock.name = "message";
+	message->lock.rank = LOCK_MESSAGE;
+	message->lock.irql = IRQL_DEVICE;
+	message->interrupt.service = message_service;
+	message->interrupt.opaque = port;
+	message->interrupt.id = id;
+	message->interrupt.lock = per_message ? &message->lock : &port->interrupt_lock;
+	interrupt_connect(&message->interrupt);
+}
+
+int bus_connect(struct port *port, struct error *err)
+{
+	unsigned id = port->options.interrupts == INTERRUPT_MSIX ? CAPABILITY_MSIX : CAPABILITY_MSI;
+	unsigned capability = port->options.interrupts == INTERRUPT_LINE ? 0 : capability_find(port, id);
+
+	if (port->options.interrupts != INTERRUPT_LINE && !capability)
+		return error_set(err, "the device has no %s capability", id == CAPABILITY_MSIX ? "MSI-X" : "MSI");
+	port->message_count = 0;
+	if (!capability || !port->config->HwMSInterruptRoutine) {
+		port->line.interrupt.service = line_service;
+		port->line.interrupt.opaque = port;
+		port->line.interrupt.lock = &port->interrupt_lock;
+		port->line.interrupt.level = true;
+		interrupt_connect(&port->line.interrupt);
+		return 0;
+	}
+	port->message_count = messages_granted(port, capability);
+	for (unsigned i = 0; i < port->message_count; i++)
+		message_connect(port, i);
+	config_set(port, PCI_COMMAND, 2, COMMAND_MEMORY | COMMAND_MASTER | COMMAND_INTX_DISABLE);
+	if (id == CAPABILITY_MSIX)
+		msix_program(port, capability);
+	else
+		msi_program(port, capability);
+	return 0;
+}
+
+void bus_disconnect(struct port *port)
+{
+	interrupt_disconnect(&port->line.interrupt);
+	for (unsigned i = 0; i < port->message_count; i++)
+		interrupt_disconnect(&port->messages[i].interrupt);
+	config_set(port, PCI_COMMAND, 2, 0);
+}

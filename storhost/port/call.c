@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* The border between the port and driver code, in both directions. */
+#include "port/internal.h"
+#include "port/exports.h"
+#include "trap/machine.h"
+
+static const struct {
+	enum callback callback;
+	const char *name;
+} callback_names[] = {
+	{ CB_NONE, "no callback" },
+	{ CB_DRIVER_ENTRY, "DriverEntry" },
+	{ CB_FIND_ADAPTER, "HwFindAdapter" },
+	{ CB_INITIALIZE, "HwInitialize" },
+	{ CB_PASSIVE_INITIALIZE, "HwPassiveInitializeRoutine" },
+	{ CB_BUILD_IO, "HwBuildIo" },
+	{ CB_START_IO, "HwStartIo" },
+	{ CB_INTERRUPT, "HwInterrupt" },
+	{ CB_MS_INTERRUPT, "HwMSInterruptRoutine" },
+	{ CB_DPC, "HwDpcRoutine" },
+	{ CB_TIMER, "HwTimer" },
+	{ CB_RESET_BUS, "HwResetBus" },
+	{ CB_ADAPTER_CONTROL, "HwAdapterControl" },
+	{ CB_SYNCHRONIZE, "the routine of StorPortSynchronizeAccess" },
+};
+
+const char *callback_name(enum callback callback)
+{
+	for (size_t i = 0; i < sizeof(callback_names) / sizeof(callback_names[0]); i++) {
+		if (callback_names[i].callback == callback)
+			return callback_names[i].name;
+	}
+	return "?";
+}
+
+void callback_enter(struct frame *frame, enum callback callback)
+{
+	struct cpu *cpu = cpu_self();
+
+	frame->callback = cpu->callback;
+	frame->irql = cpu->irql;
+	frame->held = cpu->held_count;
+	cpu->callback = callback;
+}
+
+void callback_leave(const struct frame *frame)
+{
+	struct cpu *cpu = cpu_self();
+
+	if (cpu->irql != frame->irql) {
+		verify_report(RULE_CALLBACK_IRQL, 0, "%s was entered at IRQL %u and returned at %u",
+			      callback_name(cpu->callback), frame->irql, cpu->irql);
+		cpu->irql = frame->irql;
+	}
+	while (cpu->held_count > frame->held) {
+		struct lock *lock = cpu->held[cpu->held_count - 1];
+
+		verify_report(RULE_CALLBACK_LOCK, 0, "%s returned with the %s lock", callback_name(cpu->callback), lock->name);
+		lock_release(lock, frame->irql, 0);
+	}
+	cpu->callback = frame->callback;
+	cpu_point();
+}
+
+void call_check(const struct call_rule *rule, uintptr_t pc)
+{
+	struct cpu *cpu = cpu_self();
+
+	if (!cpu)
+		return;
+	if (cpu->irql > rule->max_irql)
+		verify_report(RULE_CALL_IRQL, pc, "%s is called at IRQL %u, it allows at most %u", rule->name, cpu->irql,
+			      rule->max_irql);
+	if (!(cpu->callback & rule->callbacks))
+		verify_report(RULE_CALL_CONTEXT, pc, "%s is called from %s", rule->name, callback_name(cpu->callback));
+	cpu_point();
+}
+
+/* ---- memory that the driver names ---- */
+
+static bool guest_fault(const void *address, size_t size, bool write, uintptr_t pc)
+{
+	verify_report(RULE_CALL_ARGUMENT, pc, "%p, %zu bytes, cannot be %s", address, size, write ? "written" : "read");
+	return false;
+}
+
+bool guest_read(void *to, const void *from, size_t size, uintptr_t pc)
+{
+	return !trap_copy(to, from, size) || guest_fault(from, size, false, pc);
+}
+
+bool guest_write(void *to, const void *from, size_t size, uintptr_t pc)
+{
+	return !trap_copy(to, from, size) || guest_fault(to, size, true, pc);
+}
+
+bool guest_string(char *to, const char *from, size_t size, uintptr_t pc)
+{
+	for (size_t i = 0; i + 1 < size; i++) {
+		to[i + 1] = '\0';
+		if (!guest_read(&to[i], from + i, 1, pc)) {
+			to[i] = '\0';
+			return false;
+		}
+		if (!to[i])
+			break;
+	}
+	return true;
+}
+
+bool guest_wide_string(char *to, const uint16_t *from, size_t size, uintptr_t pc)
+{
+	uint16_t unit = 1;
+
+	for (size_t i = 0; i + 1 < size && unit; i++) {
+		if (!guest_read(&unit, from + i, sizeof(unit), pc))
+			unit = 0;
+		to[i] = (char)(unit < 0x80 ? unit : '?');
+		to[i + 1] = '\0';
+	}
+	return true;
+}

@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* The adapter's life: load, start, stop, unload. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "nt/exports.h"
+#include "nt/pool.h"
+#include "nt/registry.h"
+#include "port/internal.h"
+#include "trap/trap.h"
+
+/* Sizes of objects that a miniport gets pointers to and must not look into. */
+#define DRIVER_OBJECT_BYTES 0x150u
+#define CONFIG_TAIL 0x40u /* Windows 8 wrote here; on Windows 7 it is somebody else's pool */
+
+typedef NTSTATUS NTAPI driver_entry_routine(void *driver_object, void *registry_path);
+
+struct port *port_loading;
+bool port_debug_print;
+static struct port *adapter; /* the machine's one adapter */
+
+struct port *port_of(const void *extension, uintptr_t pc)
+{
+	if (adapter && extension && adapter->extension == extension)
+		return adapter;
+	verify_report(RULE_CALL_ARGUMENT, pc, "%p is not a device extension", extension);
+	return NULL;
+}
+
+static void describe_pc(uintptr_t pc, char *buf, size_t size)
+{
+	uintptr_t base = adapter && adapter->module ? (uintptr_t)pe_module_base(adapter->module) : 0;
+
+	if (base && pe_module_contains(adapter->module, (void *)pc))
+		snprintf(buf, size, "%s+0x%llx", adapter->name, (unsigned long long)(pc - base));
+	else
+		snprintf(buf, size, "0x%llx", (unsigned long long)pc);
+}
+
+static void describe_step(char *buf, size_t size)
+{
+	if (!adapter)
+		return;
+	snprintf(buf, size, "seed %llu, step %llu", (unsigned long long)adapter->options.seed,
+		 (unsigned long long)cpu_steps());
+}
+
+static bool is_driver_code(uintptr_t pc)
+{
+	return adapter && adapter->module && pe_module_contains(adapter->module, (void *)pc);
+}
+
+static void driver_fault(const struct trap_fault *fault)
+{
+	static const char *const kinds[] = {
+		[TRAP_ACCESS] = "an access to memory that is not there",
+		[TRAP_UNDECODED] = "a register access that is not understood",
+		[TRAP_ILLEGAL] = "an illegal instruction",
+		[TRAP_BREAKPOINT] = "a breakpoint or a failed assertion",
+		[TRAP_FASTFAIL] = "a fast fail",
+		[TRAP_PRIVILEGED] = "a privileged instruction",
+		[TRAP_ARITHMETIC] = "an arithmetic fault",
+		[TRAP_STACK] = "a stack overflow",
+	};
+	struct slot *slot = slot_of_address(adapter, fault->address);
+
+	if (slot && (slot->state == SLOT_FREE || slot->state == SLOT_COMPLETED))
+		verify_report(RULE_SRB_AFTER, fault->pc, "%s: 0x%llx belongs to an SRB that was completed", fault->text,
+			      (unsigned long long)fault->address);
+	else
+		verify_report(RULE_DRIVER_FAULT, fault->pc, "%s: %s, address 0x%llx", kinds[fault->kind], fault->text,
+			      (unsigned long long)fault->address);
+	cpu_die("the driver crashed");
+}
+
+static void stub_called(const char *dll, const char *name)
+{
+	verify_report(RULE_DRIVER_STOPPED, 0, "the driver called %s of %s, which storhost has not", name, dll);
+	cpu_die("the driver called what storhost has not");
+}
+
+static void *resolve(void *opaque, const struct pe_import *import)
+{
+	const struct pe_headers *headers = pe_headers(opaque);
+	void *address = NULL;
+
+	if (!import->name || export_find(headers->machine, import->dll, import->name, &address) == EXPORT_UNKNOWN)
+		return NULL;
+	return address;
+}
+
+/* ---- load ---- */
+
+static void entry_run(void *opaque)
+{
+	struct port *port = opaque;
+	driver_entry_routine *entry = (driver_entry_routine *)pe_module_entry(port->module);
+	struct frame frame;
+
+	callback_enter(&frame, CB_DRIVER_ENTRY);
+	port->entry_status = entry(port->driver_object, port->registry_path);
+	callback_leave(&frame);
+}
+
+static void *registry_path_create(void)
+{
+	static const char path[] = "\\Registry\\Machine\\System\\CurrentControlSet\\Services\\miniport";
+	UNICODE_STRING *string = pool_alloc(sizeof(*string) + 2 * sizeof(path), 0, POOL_PORT, 0);
+
+	if (!string)
+		return NULL;
+	string->Buffer = (WCHAR *)(string + 1);
+	string->Length = (USHORT)(2 * (sizeof(path) - 1));
+	string->MaximumLength = (USHORT)(2 * sizeof(path));
+	for (size_t i = 0; i < sizeof(path); i++)
+		string->Buffer[i] = (WCHAR)path[i];
+	return string;
+}
+
+static struct port *port_create(const char *driver, struct device *device, const struct port_options *options)
+{
+	struct port *port = calloc(1, sizeof(*port));
+	const char *name = strrchr(driver, '/');
+
+	if (!port)
+		return NULL;
+	port->options = *options;
+	port->rng.state = options->seed ^ 0x706f7274;
+	port->dpc_locked = options->seed >> 2 & 1;
+	port->device = device;
+	snprintf(port->name, sizeof(port->name), "%s", name ? name + 1 : driver);
+	port->startio = (struct lock){ .name = "StartIo", .rank = LOCK_STARTIO, .irql = IRQL_DISPATCH };
+	port->interrupt_lock = (struct lock){ .name = "Interrupt", .rank = LOCK_INTERRUPT, .irql = IRQL_DEVICE };
+	queue_init(port);
+	return port;
+}
+
+int port_load(const char *driver, struct device *device, const struct port_options *options, struct port **out,
+	      struct error *err)
+{
+	struct port *port = port_create(driver, device, options);
+
+	if (!port)
+		return error_set(err, "no memory");
+	adapter = port_loading = port;
+	port_debug_print = options->debug;
+	*out = port;
+	verify_describe_pc = describe_pc;
+	verify_describe_step = describe_step;
+	export_stub_called = stub_called;
+	if (trap_init(is_driver_code, driver_fault, err) || pe_open(driver, &port->file, err) ||
+	    pe_map(port->file, resolve, port->file, &port->module, err))
+		return -1;
+	port->driver_object = pool_alloc(DRIVER_OBJECT_BYTES, 0, POOL_PORT, 0);
+	port->registry_path = registry_path_create();
+	if (!port->driver_object || !port->registry_path)
+		return error_set(err, "no memory");
+	if (options->parameter)
+		registry_set("DriverParameter", true, MINIPORT_REG_SZ, options->parameter, strlen(options->parameter) + 1);
+	if (!cpu_call(0, entry_run, port))
+		return error_set(err, "DriverEntry did not return: %s", cpu_death());
+	pe_module_discard(port->module);
+	if (port->initialized && port->entry_status)
+		verify_report(RULE_INIT_RESULT, 0, "StorPortInitialize succeeded and DriverEntry returned 0x%x",
+			      (unsigned)port->entry_status);
+	if (!port->initialized || port->entry_status)
+		return error_set(err, "DriverEntry failed with status 0x%08x", (unsigned)port->entry_status);
+	return 0;
+}
+
+/* ---- start ---- */
+
+void *port_uncached(struct port *port, uint32_t bytes)
+{
+	/* The start of the memory is not aligned to a page: nobody promises that. */
+	uint32_t lead = (uint32_t)rng_below(&port->rng, 4) * 0x40u, pages = (lead + bytes + PHYS_PAGE - 1) / PHYS_PAGE;
+	bool low = port->config->Dma64BitAddresses != SCSI_DMA64_MINIPORT_FULL64BIT_SUPPORTED;
+	uint64_t first = phys_alloc_contiguous(pages, PHYS_COMMON, low), *addresses = calloc(pages, sizeof(*addresses));
+	uint8_t *window = NULL;
+
+	for (uint32_t i = 0; addresses && first && i < pages; i++)
+		addresses[i] = first + (uint64_t)i * PHYS_PAGE;
+	if (addresses && first)
+		window = phys_map(addresses, pages);
+	free(addresses);
+	if (!window)
+		return NULL;
+	memset(window, 0xcd, (size_t)pages * PHYS_PAGE);
+	port->uncached = window + lead;
+	port->uncached_address = first + lead;
+	port->uncached_pages = pages;
+	return port->uncached;
+}
+
+static bool ranges_create(struct port *port)
+{
+	unsigned count = port->init.NumberOfAccessRanges, used = 0;
+
+	port->ranges = pool_alloc((count ? count : 1) * sizeof(*port->ranges), 0, POOL_PORT, 0);
+	for (unsigned bar = 0; port->ranges && bar < BARS; bar++) {
+		if (!port->bar_length[bar] || used == count)
+			continue;
+		port->ranges[used].RangeStart.QuadPart = (LONGLONG)port->bar_address[bar];
+		port->ranges[used].RangeLength = (ULONG)port->bar_length[bar];
+		port->ranges[used++].RangeInMemory = TRUE;
+	}
+	return port->ranges != NULL;
+}
+
+/* What Windows 7 puts into the structure before HwFindAdapter [storport-win7 2.1]. */
+static void config_preset(struct port *port)
+{
+	PORT_CONFIGURATION_INFORMATION *config = port->config;
+
+	config->Length = sizeof(*config);
+	config->AdapterInterfaceType = PCIBus;
+	config->BusInterruptLevel = IRQL_DEVICE;
+	config->BusInterruptVector = 0x50;
+	config->InterruptMode = port->options.interrupts == INTERRUPT_LINE ? LevelSensitive : Latched;
+	config->MaximumTransferLength = SP_UNINITIALIZED_VALUE;
+	/* Pages disagree on this preset; the seed decides. */
+	config->NumberOfPhysicalBreaks = port->options.seed & 8 ? 0x11 : SP_UNINITIALIZED_VALUE;
+	config->DmaChannel = config->DmaPort = SP_UNINITIALIZED_VALUE;
+	config->NumberOfAccessRanges = port->init.NumberOfAccessRanges;
+	config->AccessRanges = (void *)port->ranges;
+	memset(config->InitiatorBusId, 0xff, sizeof(config->InitiatorBusId));
+	config->ScatterGather = config->Master = config->Dma32BitAddresses = TRUE;
+	config->NeedPhysicalAddresses = config->TaggedQueuing = config->AutoRequestSense = TRUE;
+	config->MultipleRequestPerLu = config->WmiDataProvider = TRUE;
+	config->MapBuffers = port->init.MapBuffers;
+	config->DeviceExtensionSize = port->init.DeviceExtensionSize;
+	config->SpecificLuExtensionSize = port->init.SpecificLuExtensionSize;
+	config->SrbExtensionSize = port->init.SrbExtensionSize;
+	config->MaximumNumberOfLogicalUnits = 8;
+	config->SlotNumber = 3;
+	config->Dma64BitAddresses = SCSI_DMA64_SYSTEM_SUPPORTED;
+	config->MaxNumberOfIO = 1000;
+}
+
+static int objects_create(struct port *port, struct error *err)
+{
+	uint8_t *config = pool_alloc(sizeof(*port->config) + CONFIG_TAIL, 0, POOL_PORT, 0);
+
+	port->config = (void *)config;
+	port->extension = pool_alloc(port->init.DeviceExtensionSize ? port->init.DeviceExtensionSize : 1, 0, POOL_PORT, 0);
+	if (!config || !port->extension || !ranges_create(port))
+		return error_set(err, "no memory");
+	memset(config + sizeof(*port->config), 0xa5, CONFIG_TAIL);
+	if (port->init.SpecificLuExtensionSize)
+		port->lu_extension = pool_alloc(port->init.SpecificLuExtensionSize, 0, POOL_PORT, 0);
+	config_preset(port);
+	return 0;
+}
+
+static void config_check(struct port *port)
+{
+	const PORT_CONFIGURATION_INFORMATION *config = port->config;
+	const uint8_t *tail = (const uint8_t *)(config + 1);
+
+	for (unsigned i = 0; i < CONFIG_TAIL; i++) {
+		if (tail[i] == 0xa5)
+			continue;
+		verify_report(RULE_CONFIG_OVERRUN, 0, "offset 0x%zx was written", sizeof(*config) + i);
+		break;
+	}
+	if (config->MaximumTransferLength == SP_UNINITIALIZED_VALUE ||
+	    config->NumberOfPhysicalBreaks == SP_UNINITIALIZED_VALUE || !config->NumberOfPhysicalBreaks)
+		verify_report(RULE_CONFIG_LIMITS, 0, "MaximumTransferLength is 0x%x, NumberOfPhysicalBreaks 0x%x",
+			      config->MaximumTransferLength, config->NumberOfPhysicalBreaks);
+	if (config->SynchronizationModel != StorSynchronizeFullDuplex)
+		verify_report(RULE_CONFIG_DUPLEX, 0, "SynchronizationModel is %d", (int)config->SynchronizationModel);
+	if (config->VirtualDevice)
+		verify_report(RULE_CONFIG_VIRTUAL, 0, "VirtualDevice is TRUE");
+	if (!config->NumberOfBuses)
+		verify_report(RULE_CONFIG_BUSES, 0, "NumberOfBuses is 0");
+}
+
+/* As a class driver computes it: a request whose buffer starts anywhere in a page fits [storport-win7 3.6]. */
+static void limits_compute(struct port *port)
+{
+	const PORT_CONFIGURATION_INFORMATION *config = port->config;
+	uint64_t by_breaks = ((uint64_t)config->NumberOfPhysicalBreaks - 1) * PHYS_PAGE;
+	uint64_t most = (uint64_t)(SGL_MAX - 1) * PHYS_PAGE;
+
+	if (config->MaximumTransferLength < by_breaks)
+		by_breaks = config->MaximumTransferLength;
+	if (by_breaks > most)
+		by_breaks = most;
+	port->limits.max_transfer = by_breaks < PHYS_PAGE ? PHYS_PAGE : (uint32_t)by_breaks & ~(PHYS_PAGE - 1);
+	port->limits.physical_breaks = config->NumberOfPhysicalBreaks;
+	port->limits.alignment_mask = config->AlignmentMask;
+	port->limits.caches_data = config->CachesData;
+	port->limits.messages = port->message_count;
+}
+
+static int find_adapter(struct port *port, struct error *err)
+{
+	static const char *const answers[] = { "NOT_FOUND", "FOUND", "ERROR", "BAD_CONFIG" };
+	const struct registry_value *parameter = registry_find("DriverParameter", true);
+	char *argument = parameter ? pool_alloc(parameter->size, 0, POOL_PORT, 0) : NULL;
+	struct frame frame;
+	BOOLEAN again = FALSE;
+	ULONG answer;
+
+	if (argument)
+		memcpy(argument, parameter->data, parameter->size);
+	callback_enter(&frame, CB_FIND_ADAPTER);
+	answer = port->init.HwFindAdapter(port->extension, NULL, NULL, argument, port->config, &again);
+	callback_leave(&frame);
+	if (answer == SP_RETURN_FOUND) {
+		config_check(port);
+		return 0;
+	}
+	bus_unmap_all(port);
+	if (answer > SP_RETURN_BAD_CONFIG) {
+		verify_report(RULE_FIND_RESULT, 0, "HwFindAdapter returned %u", answer);
+		return error_set(err, "HwFindAdapter returned %u", answer);
+	}
+	return error_set(err, "the driver refused the device (SP_RETURN_%s): %s", answers[answer],
+			 port->refusal.text[0] ? port->refusal.text : "it gave no reason");
+}
+
+static bool hardware_initialize(struct port *port)
+{
+	struct frame frame;
+	BOOLEAN done;
+	int irql = lock_acquire(&port->interrupt_lock, 0);
+
+	callback_enter(&frame, CB_INITIALIZE);
+	done = port->init.HwInitialize(port->extension);
+	callback_leave(&frame);
+	lock_release(&port->interrupt_lock, (unsigned)irql, 0);
+	if (!done || !port->passive)
+		return done;
+	callback_enter(&frame, CB_PASSIVE_INITIALIZE);
+	done = port->passive(port->extension);
+	callback_leave(&frame);
+	return done;
+}
+
+static void control_query(struct port *port)
+{
+	enum { TYPES = 5, SPARE = 16 };
+	struct {
+		ULONG max;
+		BOOLEAN supported[TYPES + SPARE];
+	} *list = pool_alloc(sizeof(*list), 0, POOL_PORT, 0);
+	struct frame frame;
+
+	list->max = TYPES;
+	memset(&list->supported[TYPES], 0xa5, SPARE);
+	callback_enter(&frame, CB_ADAPTER_CONTROL);
+	port->init.HwAdapterControl(port->extension, ScsiQuerySupportedControlTypes, list);
+	callback_leave(&frame);
+	for (unsigned i = TYPES; i < TYPES + SPARE; i++) {
+		if (list->supported[i] == 0xa5)
+			continue;
+		verify_report(RULE_CONTROL_LIST, 0, "entry %u of a list of %u was written", i, TYPES);
+		break;
+	}
+	if (!list->supported[ScsiStopAdapter] || !list->supported[ScsiRestartAdapter])
+		verify_report(RULE_CONTROL_TYPES, 0, "stop %u, restart %u", list->supported[ScsiStopAdapter],
+			      list->supported[ScsiRestartAdapter]);
+	pool_free(list, POOL_PORT, 0);
+}
+
+struct start {
+	struct port *port;
+	struct error *err;
+	int result;
+};
+
+static int start_adapter(struct port *port, struct error *err)
+{
+	if (objects_create(port, err) || find_adapter(port, err) || slots_create(port, err) || bus_connect(port, err))
+		return -1;
+	port->started = true;
+	limits_compute(port);
+	port->refusal.text[0] = '\0';
+	if (!hardware_initialize(port)) {
+		port->started = false;
+		bus_disconnect(port);
+		return error_set(err, "the driver could not initialise the device: %s",
+				 port->refusal.text[0] ? port->refusal.text : "it gave no reason");
+	}
+	control_query(port);
+	return 0;
+}
+
+static void start_run(void *opaque)
+{
+	struct start *start = opaque;
+
+	start->result = start_adapter(start->port, start->err);
+}
+
+int port_start(struct port *port, struct error *err)
+{
+	struct start start = { port, err, -1 };
+
+	if (bus_assign(port, err))
+		return -1;
+	if (!cpu_call(0, start_run, &start))
+		return error_set(err, "the driver did not start: %s", cpu_death());
+	return start.result;
+}
+
+/* ---- stop ---- */
+
+static void stop_run(void *opaque)
+{
+	struct port *port = opaque;
+	struct frame frame;
+	int irql = lock_acquire(&port->interrupt_lock, 0);
+
+	callback_enter(&frame, CB_ADAPTER_CONTROL);
+	port->init.HwAdapterControl(port->extension, ScsiStopAdapter, NULL);
+	callback_leave(&frame);
+	lock_release(&port->interrupt_lock, (unsigned)irql, 0);
+	bus_disconnect(port);
+	port->started = false;
+	timer_cancel(&port->driver_timer);
+	timer_cancel(&port->tick);
+	bus_unmap_all(port);
+}
+
+static void submit_simple(struct port *port, uint8_t function, uint32_t action)
+{
+	struct port_request request = {
+		.function = function, .action = action, .adapter = function == SRB_FUNCTION_PNP, .timeout = 60,
+	};
+
+	port_execute(port, &request);
+}
+
+void port_stop(struct port *port)
+{
+	if (!port->started || cpu_dead())
+		return;
+	if (port->limits.caches_data) {
+		submit_simple(port, SRB_FUNCTION_FLUSH, 0);
+		submit_simple(port, SRB_FUNCTION_SHUTDOWN, 0);
+	}
+	submit_simple(port, SRB_FUNCTION_PNP, StorRemoveDevice);
+	if (!cpu_dead())
+		cpu_call(0, stop_run, port);
+}
+
+void port_free(struct port *port)
+{
+	if (!port)
+		return;
+	if (!cpu_dead())
+		pool_report_leaks();
+	slots_destroy(port);
+	adapter = NULL;
+	if (port->module && !cpu_dead())
+		pe_unmap(port->module);
+	pe_close(port->file);
+	for (unsigned i = 0; i < port->event_count; i++)
+		free(port->events[i]);
+	free(port);
+}
+
+const struct port_limits *port_limits(const struct port *port)
+{
+	((struct port *)port)->limits.queue_depth = __atomic_load_n(&port->depth, __ATOMIC_ACQUIRE);
+	return &port->limits;
+}
+
+struct port_stats port_stats(const struct port *port)
+{
+	return port->stats;
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* What the files of port/ share: the adapter, its slots, and how driver code is entered and its calls are judged. */
+#ifndef STORHOST_PORT_INTERNAL_H
+#define STORHOST_PORT_INTERNAL_H
+
+#include <pthread.h>
+#include <storport.h>
+
+#include "base/container.h"
+#include "nt/interrupt.h"
+#include "nt/lock.h"
+#include "nt/phys.h"
+#include "pe/pe.h"
+#include "port/port.h"
+#include "verify/verify.h"
+
+#define SLOTS 272u           /* SRBs alive at once: the deepest queue and the port's own */
+#define SGL_PAGES 2u
+#define SGL_MAX 320u         /* elements a slot has room for */
+#define BARS 6u
+#define MAPPINGS 16u
+#define DPCS 16u
+#define EVENTS 64u
+#define DEFAULT_DEPTH 20u    /* before StorPortSetDeviceQueueDepth [storport-win7 3.5] */
+#define MAX_DEPTH 254u
+
+enum slot_state {
+	SLOT_FREE,
+	SLOT_BUILDING, /* in HwBuildIo, or between it and HwStartIo */
+	SLOT_STARTED,
+	SLOT_COMPLETED, /* the driver has given it back, the port has not finished with it */
+};
+
+/* One SRB with all that belongs to it. The driver's view of it exists only while the driver owns it. */
+struct slot {
+	struct work completion;
+	struct port *port;
+	struct slot *next_free;
+	enum slot_state state;
+	SCSI_REQUEST_BLOCK *srb; /* windows, unmapped while the driver does not own them */
+	STOR_SCATTER_GATHER_LIST *list;
+	uint8_t *sense;
+	void *extension;
+	SCSI_REQUEST_BLOCK sent; /* as it was given out; after completion, as it came back */
+	struct port_request *request;
+	uint64_t *pages; /* bus addresses of the data pages */
+	uint32_t page_count, offset, elements;
+	void *mapped; /* window of a mapped buffer */
+	uint64_t deadline;
+	uint64_t extension_address;
+};
+
+struct mapping {
+	uint8_t *base; /* trap region; NULL: free */
+	struct port *port;
+	unsigned bar;
+	uint64_t offset, length;
+};
+
+struct dpc {
+	struct work work;
+	struct port *port;
+	STOR_DPC *object; /* NULL: free */
+	void *routine, *arg1, *arg2;
+	bool queued;
+	struct lock lock;
+};
+
+struct message {
+	struct interrupt interrupt;
+	struct lock lock;
+};
+
+struct port {
+	struct port_options options;
+	struct rng rng;
+	char name[64];           /* file name of the driver */
+	struct pe_file *file;
+	struct pe_module *module;
+	HW_INITIALIZATION_DATA init;
+	bool initialized;        /* StorPortInitialize has accepted */
+	bool started, stopping;
+	bool dpc_locked;         /* this run holds a DPC's lock while the DPC runs */
+	bool bus_changed;
+	PORT_CONFIGURATION_INFORMATION *config;
+	ACCESS_RANGE *ranges;
+	void *extension, *lu_extension;
+	void *registry_buffer;
+	void *driver_object, *registry_path;
+	NTSTATUS entry_status;
+
+	struct device *device;
+	uint64_t bar_address[BARS], bar_length[BARS];
+	bool bar_64[BARS];
+	struct mapping mappings[MAPPINGS];
+
+	void *uncached;
+	uint64_t uncached_address;
+	uint32_t uncached_pages;
+
+	struct lock startio, interrupt_lock;
+	struct message line, messages[PORT_MESSAGES_MAX];
+	unsigned message_count;
+	struct dpc dpcs[DPCS];
+	HW_PASSIVE_INITIALIZE_ROUTINE *passive;
+	struct timer driver_timer;
+	PHW_TIMER timer_routine;
+
+	struct slot *slots, *free_slots, *last_free;
+	uint8_t *srb_window, *list_window;
+	uint32_t extension_pages;
+
+	/* The queue of the one logical unit, under `queue`. */
+	pthread_mutex_t queue;
+	struct work dispatch_work;
+	bool dispatch_posted;
+	struct port_request *first, **last;
+	unsigned outstanding, depth;
+	unsigned busy;       /* completions to wait for */
+	bool backing_off;    /* after a BUSY that came without StorPortBusy */
+	unsigned paused;
+	unsigned dispatching[CPUS_MAX]; /* depth of queue_dispatch on each processor */
+	struct timer pause_timer, busy_timer, tick;
+	bool ticking, resetting;
+	int countdown;
+	struct port_request reset_request;
+
+	struct port_limits limits;
+	struct port_stats stats;
+	char *events[EVENTS];
+	unsigned event_count;
+	struct error refusal; /* the last event during HwFindAdapter */
+};
+
+/* ---- entering the driver, and being called by it (call.c) ---- */
+
+struct frame {
+	enum callback callback;
+	unsigned irql, held;
+};
+
+void callback_enter(struct frame *frame, enum callback callback);
+void callback_leave(const struct frame *frame);
+/* A routine that the driver calls: its name, the highest IRQL and the callbacks at which it may be called. */
+struct call_rule {
+	const char *name;
+	unsigned max_irql;
+	int callbacks;
+};
+void call_check(const struct call_rule *rule, uintptr_t pc);
+const char *callback_name(enum callback callback);
+
+/* The adapter that a device extension belongs to; a finding, and NULL, when it is none. */
+struct port *port_of(const void *extension, uintptr_t pc);
+/* The one that DriverEntry is running for. */
+extern struct port *port_loading;
+extern bool port_debug_print; /* print what StorPortDebugPrint gets */
+
+#define CALLER ((uintptr_t)__builtin_return_address(0))
+/* At the head of every export: judge the call, then let others run. */
+#define CALL(name_, irql_, callbacks_)                                                              \
+	do {                                                                                        \
+		static const struct call_rule rule_ = { name_, irql_, callbacks_ };                 \
+		call_check(&rule_, CALLER);                                                         \
+	} while (0)
+
+/* ---- bus.c ---- */
+int bus_assign(struct port *port, struct error *err);
+int bus_connect(struct port *port, struct error *err);
+void bus_disconnect(struct port *port);
+void bus_unmap_all(struct port *port);
+uint32_t bus_config_read(struct port *port, unsigned offset, uint8_t *buffer, uint32_t length);
+void *bus_map(struct port *port, uint64_t address, uint32_t length, uintptr_t pc);
+bool bus_unmap(struct port *port, void *base, uintptr_t pc);
+uint64_t bus_register_read(struct mapping *mapping, const volatile void *address, unsigned width);
+void bus_register_write(struct mapping *mapping, volatile void *address, unsigned width, uint64_t value);
+struct mapping *bus_mapping(struct port *port, const volatile void *address, unsigned width, uintptr_t pc);
+
+/* ---- srb.c ---- */
+int slots_create(struct port *port, struct error *err);
+void slots_destroy(struct port *port);
+struct slot *slot_prepare(struct port *port, struct port_request *request);
+void slot_start(struct slot *slot);
+struct slot *slot_of(struct port *port, const void *srb);
+/* The slot that any address of its windows belongs to, or NULL. */
+struct slot *slot_of_address(struct port *port, uintptr_t address);
+void srb_complete(struct port *port, const void *srb, uintptr_t pc);
+void *slot_system_address(struct slot *slot);
+
+/* ---- queue.c ---- */
+void queue_init(struct port *port);
+void queue_dispatch(struct port *port);
+void queue_dispatch_later(struct port *port);
+/* A request has come back and is no longer outstanding; retry: put it at the head of the queue again. */
+void queue_finished(struct port *port, struct port_request *request, bool retry);
+void queue_pause(struct port *port, uint32_t seconds);
+bool queue_resume(struct port *port);
+bool queue_busy(struct port *port, uint32_t completions);
+void queue_ready(struct port *port);
+
+/* ---- reset.c ---- */
+/* A request was started or finished: the unit's countdown is loaded with its time-out. */
+void reset_arm(struct port *port, const struct port_request *request);
+
+/* ---- log.c ---- */
+void log_event(struct port *port, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- memory of the port (init.c) ---- */
+void *port_uncached(struct port *port, uint32_t bytes);
+
+#endif

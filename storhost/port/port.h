@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * StorPort as Windows 7 has it, hosting one miniport on one PCI function.
+ *
+ * A front end (outside the machine) goes through
+ *   port_load      maps the .sys, binds its imports, runs DriverEntry
+ *   port_start     assigns resources, HwFindAdapter, interrupts, HwInitialize, passive initialisation
+ *   port_submit    any number of requests at a time, from any thread; each is called back when done
+ *   port_stop      drains, stops and removes the adapter, checks what was left behind
+ * Each returns 0, or -1 with one sentence in *err; a miniport that refuses its device has said why in the event log,
+ * and the sentence quotes it. Findings are counted elsewhere (verify/).
+ */
+#ifndef STORHOST_PORT_PORT_H
+#define STORHOST_PORT_PORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/error.h"
+#include "device/device.h"
+#include "nt/cpu.h"
+
+#define PORT_MESSAGES_MAX 32u
+
+enum interrupt_mode { INTERRUPT_LINE, INTERRUPT_MSI, INTERRUPT_MSIX };
+
+struct port_options {
+	enum interrupt_mode interrupts;
+	unsigned messages;     /* granted, with MSI or MSI-X */
+	const char *parameter; /* registry value Parameters\Device\DriverParameter, or NULL */
+	uint64_t seed;
+	bool quiet; /* do not print the event log as it is written */
+	bool debug; /* print what the driver prints for a debugger */
+};
+
+enum request_direction { DIRECTION_NONE, DIRECTION_IN, DIRECTION_OUT };
+
+struct port;
+
+/* What a request is, as the SRB will say it. `done` is called on a processor and may submit again. */
+struct port_request {
+	uint8_t function; /* SRB_FUNCTION_* */
+	uint8_t path, target, lun;
+	uint8_t cdb[16], cdb_length;
+	enum request_direction direction;
+	void *data; /* `length` bytes; written when the direction is in */
+	uint32_t length;
+	uint32_t timeout; /* seconds */
+	uint32_t action;  /* PnPAction or PowerAction */
+	uint32_t power_state;
+	bool adapter;     /* a PNP or POWER request for the adapter itself */
+	unsigned cpu;     /* where it is issued */
+	void (*done)(struct port_request *request);
+	void *opaque;
+
+	uint8_t srb_status; /* flags masked off */
+	uint8_t scsi_status;
+	uint32_t transferred; /* DataTransferLength on return */
+	uint8_t sense[255];
+	uint8_t sense_length; /* 0 without valid sense */
+
+	/* The port's own. */
+	struct work work;
+	struct port *port;
+	struct port_request *next;
+	unsigned retries;
+};
+
+/* What the miniport declared, and what a class driver makes of it. */
+struct port_limits {
+	uint32_t max_transfer;   /* bytes, of one request, whatever its buffer's alignment */
+	uint32_t physical_breaks;
+	uint32_t alignment_mask;
+	uint32_t queue_depth;
+	bool caches_data;
+	uint32_t messages; /* granted and connected; 0 with a line */
+};
+
+struct port_stats {
+	uint64_t requests, busy, resets, timeouts;
+	uint64_t interrupts; /* service routine calls */
+	uint64_t dpcs;
+	uint64_t mmio_reads, mmio_writes; /* by the driver */
+};
+
+int port_load(const char *driver, struct device *device, const struct port_options *options, struct port **out,
+	      struct error *err);
+int port_start(struct port *port, struct error *err);
+void port_submit(struct port *port, struct port_request *request);
+/* Submits and waits; false if the machine died. Front ends only. */
+bool port_execute(struct port *port, struct port_request *request);
+/* HwResetBus, as after a time-out that nothing else ended. */
+bool port_reset_bus(struct port *port);
+void port_stop(struct port *port);
+void port_free(struct port *port);
+
+const struct port_limits *port_limits(const struct port *port);
+struct port_stats port_stats(const struct port *port);
+/* Text of the n-th event log entry, NULL past the last. */
+const char *port_event(const struct port *port, unsigned n);
+
+#endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Time-outs and what follows. The logical unit has one countdown in seconds: loaded when its first request starts,
+ * reloaded at each completion, stopped when nothing is outstanding. At zero: event 129, then a reset of the logical
+ * unit, of the target, of the bus, until one succeeds [storport-win7 4.2].
+ */
+#include <string.h>
+
+#include "port/internal.h"
+
+#define SECOND_US 1000000u
+#define RESET_TIMEOUT_S 10u
+
+static unsigned outstanding(struct port *port)
+{
+	return __atomic_load_n(&port->outstanding, __ATOMIC_ACQUIRE);
+}
+
+/* Requests that should have come back by now. */
+static void check_deadlines(struct port *port)
+{
+	uint64_t now = clock_now();
+
+	for (unsigned i = 0; i < SLOTS; i++) {
+		struct slot *slot = &port->slots[i];
+
+		if (slot->state != SLOT_STARTED || slot->deadline > now)
+			continue;
+		verify_report(RULE_SRB_LOST, 0, "an SRB (function 0x%02x, opcode 0x%02x) is not completed after %u s",
+			      slot->sent.Function, slot->sent.Cdb[0], slot->sent.TimeOutValue);
+		slot->deadline = UINT64_MAX;
+	}
+}
+
+/* After a reset that was reported done nothing older may be outstanding. */
+static void check_reset(struct port *port, const char *which)
+{
+	unsigned left = 0;
+
+	for (unsigned i = 0; i < SLOTS; i++)
+		left += port->slots[i].state == SLOT_STARTED;
+	if (left)
+		verify_report(RULE_RESET_OUTSTANDING, 0, "%u requests are outstanding after %s", left, which);
+}
+
+static void reset_over(struct port *port, bool done, const char *which)
+{
+	if (done)
+		check_reset(port, which);
+	__atomic_store_n(&port->resetting, false, __ATOMIC_RELEASE);
+	queue_dispatch_later(port);
+}
+
+static bool bus_reset(struct port *port)
+{
+	struct frame frame;
+	BOOLEAN done;
+	int irql = lock_acquire(&port->startio, 0);
+
+	port->stats.resets++;
+	callback_enter(&frame, CB_RESET_BUS);
+	done = port->init.HwResetBus(port->extension, 0);
+	callback_leave(&frame);
+	lock_release(&port->startio, (unsigned)irql, 0);
+	return done;
+}
+
+static void ladder_done(struct port_request *request)
+{
+	struct port *port = request->port;
+
+	if (request->srb_status == SRB_STATUS_SUCCESS) {
+		reset_over(port, true, request->function == SRB_FUNCTION_RESET_DEVICE ? "a target reset" : "a unit reset");
+		return;
+	}
+	if (request->function == SRB_FUNCTION_RESET_LOGICAL_UNIT && port->config->ResetTargetSupported) {
+		request->function = SRB_FUNCTION_RESET_DEVICE;
+		request->cpu = cpu_self()->index;
+		port_submit(port, request);
+		return;
+	}
+	reset_over(port, bus_reset(port), "a bus reset");
+}
+
+static void ladder_start(struct port *port)
+{
+	struct port_request *request = &port->reset_request;
+
+	log_event(port, "reset to device, \\Device\\RaidPort0, was issued (event 129)");
+	port->stats.timeouts++;
+	__atomic_store_n(&port->resetting, true, __ATOMIC_RELEASE);
+	memset(request, 0, sizeof(*request));
+	request->function = SRB_FUNCTION_RESET_LOGICAL_UNIT;
+	request->timeout = RESET_TIMEOUT_S;
+	request->done = ladder_done;
+	request->cpu = cpu_self()->index;
+	port_submit(port, request);
+}
+
+static void tick_run(struct work *work)
+{
+	struct port *port = container_of(work, struct port, tick.work);
+
+	if (!outstanding(port) || !port->started) {
+		__atomic_store_n(&port->ticking, false, __ATOMIC_RELEASE);
+		return;
+	}
+	check_deadlines(port);
+	if (!port->resetting && __atomic_sub_fetch(&port->countdown, 1, __ATOMIC_ACQ_REL) == 0)
+		ladder_start(port);
+	timer_set(&port->tick, SECOND_US, tick_run);
+}
+
+void reset_arm(struct port *port, const struct port_request *request)
+{
+	__atomic_store_n(&port->countdown, (int)(request->timeout ? request->timeout : 60), __ATOMIC_RELEASE);
+	if (!__atomic_exchange_n(&port->ticking, true, __ATOMIC_ACQ_REL))
+		timer_set(&port->tick, SECOND_US, tick_run);
+}
+
+struct bus_reset_call {
+	struct port *port;
+	bool done;
+};
+
+static void bus_reset_run(void *opaque)
+{
+	struct bus_reset_call *call = opaque;
+
+	call->done = bus_reset(call->port);
+	if (call->done)
+		check_reset(call->port, "HwResetBus");
+}
+
+bool port_reset_bus(struct port *port)
+{
+	struct bus_reset_call call = { port, false };
+
+	return cpu_call(0, bus_reset_run, &call) && call.done;
+}

@@ -1,0 +1,515 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * SRBs: from a request to what the miniport sees of it, and back.
+ *
+ * A slot's SRB, scatter/gather list and SRB extension are windows that are open only while the driver owns the SRB, and
+ * its data pages and its extension are the device's only during that time. A touch after completion therefore faults,
+ * and a late device access is refused.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "port/internal.h"
+
+#define SENSE_BYTES 255u
+/* Where an unmapped data buffer pretends to be: below any address that Linux maps. */
+#define NOWHERE ((uintptr_t)0x8000)
+
+static bool needs_low_memory(const struct port *port)
+{
+	return port->config->Dma64BitAddresses != SCSI_DMA64_MINIPORT_FULL64BIT_SUPPORTED;
+}
+
+static bool data_needs_low_memory(const struct port *port)
+{
+	UCHAR dma64 = port->config->Dma64BitAddresses;
+
+	return dma64 != SCSI_DMA64_MINIPORT_SUPPORTED && dma64 != SCSI_DMA64_MINIPORT_FULL64BIT_SUPPORTED;
+}
+
+/* ---- slots ---- */
+
+static void *window_of_single_pages(size_t pages, bool low, enum phys_use use)
+{
+	uint64_t *addresses = calloc(pages, sizeof(*addresses));
+	void *window = NULL;
+	size_t i;
+
+	for (i = 0; addresses && i < pages; i++) {
+		addresses[i] = phys_alloc(use, low);
+		if (!addresses[i])
+			break;
+	}
+	if (addresses && i == pages)
+		window = phys_map(addresses, pages);
+	free(addresses);
+	return window;
+}
+
+static bool extension_create(struct slot *slot, uint32_t alignment)
+{
+	struct port *port = slot->port;
+	uint32_t size = port->config->SrbExtensionSize, room = (size + alignment - 1) & ~(alignment - 1);
+	uint64_t addresses[64];
+	uint8_t *window;
+
+	if (!size)
+		return true;
+	if (port->extension_pages > 64)
+		return false;
+	addresses[0] = phys_alloc_contiguous(port->extension_pages, PHYS_PRIVATE, needs_low_memory(port));
+	for (uint32_t i = 1; i < port->extension_pages; i++)
+		addresses[i] = addresses[0] + (uint64_t)i * PHYS_PAGE;
+	window = addresses[0] ? phys_map(addresses, port->extension_pages) : NULL;
+	if (!window)
+		return false;
+	/* It ends at a guard page, as nearly as its alignment lets it. */
+	slot->extension = window + port->extension_pages * PHYS_PAGE - room;
+	slot->extension_address = addresses[0];
+	return true;
+}
+
+static void slot_protect(struct slot *slot, bool open)
+{
+	struct port *port = slot->port;
+	uintptr_t extension = (uintptr_t)slot->extension & ~(uintptr_t)(PHYS_PAGE - 1);
+	int all = open ? PROT_READ | PROT_WRITE : PROT_NONE;
+
+	mprotect((void *)((uintptr_t)slot->srb & ~(uintptr_t)(PHYS_PAGE - 1)), PHYS_PAGE, all);
+	mprotect(slot->list, SGL_PAGES * PHYS_PAGE, all & ~(slot->elements ? PROT_WRITE : 0));
+	if (extension) {
+		mprotect((void *)extension, port->extension_pages * PHYS_PAGE, all);
+		phys_set_use(slot->extension_address, port->extension_pages, open ? PHYS_BOTH : PHYS_PRIVATE);
+	}
+}
+
+int slots_create(struct port *port, struct error *err)
+{
+	/* Alignment of an SRB extension is promised by nobody; the least that pools give is tried as often as more. */
+	uint32_t alignment = (uint32_t)sizeof(void *) * 2u << rng_below(&port->rng, 3);
+
+	port->extension_pages = (port->config->SrbExtensionSize + alignment + PHYS_PAGE - 1) / PHYS_PAGE;
+	port->slots = calloc(SLOTS, sizeof(*port->slots));
+	port->srb_window = window_of_single_pages(SLOTS, needs_low_memory(port), PHYS_BOTH);
+	port->list_window = window_of_single_pages((size_t)SLOTS * SGL_PAGES, false, PHYS_PRIVATE);
+	if (!port->slots || !port->srb_window || !port->list_window)
+		return error_set(err, "no memory for requests");
+	for (uint32_t i = SLOTS; i-- > 0;) {
+		struct slot *slot = &port->slots[i];
+
+		slot->port = port;
+		slot->sense = port->srb_window + i * PHYS_PAGE;
+		slot->srb = (void *)(slot->sense + PHYS_PAGE - ((sizeof(*slot->srb) + 15) & ~(size_t)15));
+		slot->list = (void *)(port->list_window + i * SGL_PAGES * PHYS_PAGE);
+		slot->pages = calloc(SGL_MAX, sizeof(*slot->pages));
+		if (!slot->pages || !extension_create(slot, alignment))
+			return error_set(err, "no memory for SRB extensions of %u bytes", port->config->SrbExtensionSize);
+		slot_protect(slot, false);
+		slot->next_free = port->free_slots;
+		port->free_slots = slot;
+	}
+	port->last_free = &port->slots[SLOTS - 1];
+	return 0;
+}
+
+void slots_destroy(struct port *port)
+{
+	for (uint32_t i = 0; port->slots && i < SLOTS; i++)
+		free(port->slots[i].pages);
+	free(port->slots);
+	port->slots = NULL;
+}
+
+/* The slot that has been unused for longest, so that a late touch of an old SRB does not meet a new one. */
+static struct slot *slot_take(struct port *port)
+{
+	struct slot *slot;
+
+	machine_lock();
+	slot = port->free_slots;
+	if (slot) {
+		port->free_slots = slot->next_free;
+		if (!port->free_slots)
+			port->last_free = NULL;
+	}
+	machine_unlock();
+	return slot;
+}
+
+static void slot_give_back(struct slot *slot)
+{
+	struct port *port = slot->port;
+
+	machine_lock();
+	slot->next_free = NULL;
+	if (port->last_free)
+		port->last_free->next_free = slot;
+	else
+		port->free_slots = slot;
+	port->last_free = slot;
+	__atomic_store_n(&slot->state, SLOT_FREE, __ATOMIC_RELEASE);
+	machine_unlock();
+}
+
+struct slot *slot_of(struct port *port, const void *srb)
+{
+	uintptr_t offset = (uintptr_t)srb - (uintptr_t)port->srb_window;
+	struct slot *slot;
+
+	if (!port->slots || offset >= (uintptr_t)SLOTS * PHYS_PAGE)
+		return NULL;
+	slot = &port->slots[offset / PHYS_PAGE];
+	return slot->srb == srb ? slot : NULL;
+}
+
+struct slot *slot_of_address(struct port *port, uintptr_t address)
+{
+	uintptr_t srb = address - (uintptr_t)port->srb_window, list = address - (uintptr_t)port->list_window;
+
+	if (!port->slots)
+		return NULL;
+	if (srb < (uintptr_t)SLOTS * PHYS_PAGE)
+		return &port->slots[srb / PHYS_PAGE];
+	if (list < (uintptr_t)SLOTS * SGL_PAGES * PHYS_PAGE)
+		return &port->slots[list / (SGL_PAGES * PHYS_PAGE)];
+	for (unsigned i = 0; i < SLOTS; i++) {
+		uintptr_t extension = (uintptr_t)port->slots[i].extension & ~(uintptr_t)(PHYS_PAGE - 1);
+
+		if (extension && address - extension < port->extension_pages * (uintptr_t)PHYS_PAGE)
+			return &port->slots[i];
+	}
+	return NULL;
+}
+
+/* ---- data ---- */
+
+/* Whether the port maps the buffer for the miniport: all but reads and writes of the medium. */
+static bool buffer_is_mapped(const struct port *port, const struct port_request *request)
+{
+	if (port->config->MapBuffers == STOR_MAP_NO_BUFFERS)
+		return false;
+	if (request->function != SRB_FUNCTION_EXECUTE_SCSI)
+		return true;
+	switch (request->cdb[0]) {
+	case SCSIOP_READ6:
+	case SCSIOP_WRITE6:
+	case SCSIOP_READ:
+	case SCSIOP_WRITE:
+	case SCSIOP_READ12:
+	case SCSIOP_WRITE12:
+	case SCSIOP_READ16:
+	case SCSIOP_WRITE16:
+		return false;
+	}
+	return true;
+}
+
+/* Where in its first page the buffer starts: anywhere that the alignment mask and the element limit allow. */
+static uint32_t buffer_offset(struct port *port, uint32_t length)
+{
+	uint32_t step = port->config->AlignmentMask + 1;
+	uint32_t offset = step < PHYS_PAGE ? (uint32_t)rng_below(&port->rng, PHYS_PAGE / step) * step : 0;
+	uint32_t pages = (offset + length + PHYS_PAGE - 1) / PHYS_PAGE;
+
+	if (pages > port->config->NumberOfPhysicalBreaks || rng_below(&port->rng, 4) == 0)
+		return 0;
+	return offset;
+}
+
+static void data_copy(struct slot *slot, bool to_pages)
+{
+	struct port_request *request = slot->request;
+	uint32_t done = 0;
+
+	for (uint32_t i = 0; i < slot->page_count; i++) {
+		uint32_t start = i ? 0 : slot->offset;
+		uint32_t part = PHYS_PAGE - start < request->length - done ? PHYS_PAGE - start : request->length - done;
+		uint8_t *page = (uint8_t *)phys_host(slot->pages[i]) + start;
+
+		if (to_pages)
+			memcpy(page, (uint8_t *)request->data + done, part);
+		else
+			memcpy((uint8_t *)request->data + done, page, part);
+		done += part;
+	}
+}
+
+static void data_release(struct slot *slot)
+{
+	if (slot->mapped)
+		phys_unmap(slot->mapped, slot->page_count);
+	slot->mapped = NULL;
+	for (uint32_t i = 0; i < slot->page_count; i++)
+		phys_free(slot->pages[i], 1);
+	slot->page_count = 0;
+}
+
+static bool data_allocate(struct slot *slot)
+{
+	struct port_request *request = slot->request;
+	enum phys_use use = request->direction == DIRECTION_IN ? PHYS_FROM_DEVICE : PHYS_TO_DEVICE;
+	uint32_t pages;
+
+	slot->offset = buffer_offset(slot->port, request->length);
+	pages = (slot->offset + request->length + PHYS_PAGE - 1) / PHYS_PAGE;
+	if (pages > SGL_MAX)
+		return false;
+	for (slot->page_count = 0; slot->page_count < pages; slot->page_count++) {
+		uint64_t page = phys_alloc(use, data_needs_low_memory(slot->port));
+
+		if (!page) {
+			data_release(slot);
+			return false;
+		}
+		slot->pages[slot->page_count] = page;
+	}
+	data_copy(slot, true);
+	return true;
+}
+
+void *slot_system_address(struct slot *slot)
+{
+	if (!slot->page_count)
+		return NULL;
+	if (!slot->mapped)
+		slot->mapped = phys_map(slot->pages, slot->page_count);
+	return slot->mapped ? (uint8_t *)slot->mapped + slot->offset : NULL;
+}
+
+/* Writes the list: neighbouring pages become one element, as StorPort may do. */
+static void list_build(struct slot *slot)
+{
+	STOR_SCATTER_GATHER_LIST *list = slot->list;
+	uint32_t left = slot->request->length, count = 0;
+	uint64_t expected = 0;
+
+	for (uint32_t i = 0; i < slot->page_count; i++) {
+		uint32_t start = i ? 0 : slot->offset;
+		uint32_t part = PHYS_PAGE - start < left ? PHYS_PAGE - start : left;
+		uint64_t address = slot->pages[i] + start;
+
+		if (count && address == expected) {
+			list->List[count - 1].Length += part;
+		} else {
+			list->List[count].PhysicalAddress.QuadPart = (LONGLONG)address;
+			list->List[count].Length = part;
+			list->List[count++].Reserved = 0;
+		}
+		expected = address + part;
+		left -= part;
+	}
+	list->NumberOfElements = count;
+	list->Reserved = 0;
+	slot->elements = count;
+}
+
+/* ---- out ---- */
+
+static void srb_build_scsi(struct slot *slot, SCSI_REQUEST_BLOCK *srb)
+{
+	const struct port_request *request = slot->request;
+
+	srb->PathId = request->path;
+	srb->TargetId = request->target;
+	srb->Lun = request->lun;
+	srb->QueueTag = (UCHAR)(slot - slot->port->slots);
+	srb->QueueAction = SRB_SIMPLE_TAG_REQUEST;
+	srb->CdbLength = request->cdb_length;
+	srb->SenseInfoBufferLength = SENSE_BYTES;
+	srb->SenseInfoBuffer = slot->sense;
+	srb->SrbFlags |= SRB_FLAGS_QUEUE_ACTION_ENABLE | SRB_FLAGS_NO_QUEUE_FREEZE;
+	memcpy(srb->Cdb, request->cdb, sizeof(srb->Cdb));
+}
+
+static void srb_build(struct slot *slot)
+{
+	static const ULONG direction_flags[] = {
+		[DIRECTION_NONE] = 0, [DIRECTION_IN] = SRB_FLAGS_DATA_IN, [DIRECTION_OUT] = SRB_FLAGS_DATA_OUT,
+	};
+	struct port_request *request = slot->request;
+	SCSI_REQUEST_BLOCK *srb = slot->srb;
+
+	memset(srb, 0, sizeof(*srb));
+	srb->Length = sizeof(*srb);
+	srb->Function = request->function;
+	srb->SrbFlags = direction_flags[request->direction];
+	srb->TimeOutValue = request->timeout;
+	srb->SrbExtension = slot->extension;
+	srb->OriginalRequest = (void *)(NOWHERE + 0x800);
+	if (request->function == SRB_FUNCTION_PNP) {
+		((SCSI_PNP_REQUEST_BLOCK *)srb)->PnPAction = (STOR_PNP_ACTION)request->action;
+		((SCSI_PNP_REQUEST_BLOCK *)srb)->SrbPnPFlags = request->adapter ? SRB_PNP_FLAGS_ADAPTER_REQUEST : 0;
+	} else if (request->function == SRB_FUNCTION_POWER) {
+		((SCSI_POWER_REQUEST_BLOCK *)srb)->DevicePowerState = (STOR_DEVICE_POWER_STATE)request->power_state;
+		((SCSI_POWER_REQUEST_BLOCK *)srb)->PowerAction = (STOR_POWER_ACTION)request->action;
+		((SCSI_POWER_REQUEST_BLOCK *)srb)->SrbPowerFlags = request->adapter ? SRB_POWER_FLAGS_ADAPTER_REQUEST : 0;
+	} else {
+		srb_build_scsi(slot, srb);
+	}
+	if (request->direction != DIRECTION_NONE && request->length) {
+		srb->DataTransferLength = request->length;
+		srb->DataBuffer = buffer_is_mapped(slot->port, request) ? slot_system_address(slot)
+									: (void *)(NOWHERE + slot->offset);
+	}
+	memset(slot->sense, 0xcc, SENSE_BYTES);
+	if (slot->extension)
+		memset(slot->extension, 0xcc, slot->port->config->SrbExtensionSize);
+	slot->sent = *srb;
+}
+
+struct slot *slot_prepare(struct port *port, struct port_request *request)
+{
+	struct slot *slot = slot_take(port);
+
+	if (!slot)
+		return NULL;
+	slot->request = request;
+	slot->elements = slot->page_count = 0;
+	slot_protect(slot, true);
+	if (request->direction != DIRECTION_NONE && request->length && !data_allocate(slot)) {
+		slot_protect(slot, false);
+		slot_give_back(slot);
+		return NULL;
+	}
+	if (slot->page_count)
+		list_build(slot);
+	srb_build(slot);
+	if (slot->elements)
+		mprotect(slot->list, SGL_PAGES * PHYS_PAGE, PROT_READ);
+	slot->deadline = clock_now() + (uint64_t)(request->timeout ? request->timeout : 60) * 1000000;
+	__atomic_store_n(&slot->state, SLOT_BUILDING, __ATOMIC_RELEASE);
+	return slot;
+}
+
+/* Hands the SRB to the miniport. At IRQL_DISPATCH. Afterwards the slot may be anybody's. */
+void slot_start(struct slot *slot)
+{
+	struct port *port = slot->port;
+	SCSI_REQUEST_BLOCK *srb = slot->srb;
+	enum slot_state building = SLOT_BUILDING;
+	struct frame frame;
+	BOOLEAN start = TRUE;
+	int irql;
+
+	if (port->init.HwBuildIo) {
+		callback_enter(&frame, CB_BUILD_IO);
+		start = port->init.HwBuildIo(port->extension, srb);
+		callback_leave(&frame);
+	}
+	if (!start)
+		return;
+	irql = lock_acquire(&port->startio, 0);
+	if (__atomic_compare_exchange_n(&slot->state, &building, SLOT_STARTED, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+		callback_enter(&frame, CB_START_IO);
+		port->init.HwStartIo(port->extension, srb);
+		callback_leave(&frame);
+	} else {
+		verify_report(RULE_SRB_TWICE, 0, "HwBuildIo completed an SRB and returned TRUE for it");
+	}
+	lock_release(&port->startio, (unsigned)irql, 0);
+}
+
+/* ---- back ---- */
+
+static bool status_is_legal(UCHAR status)
+{
+	UCHAR code = SRB_STATUS(status);
+
+	if (status & SRB_STATUS_QUEUE_FROZEN)
+		return false;
+	return code != SRB_STATUS_PENDING && code != SRB_STATUS_INTERNAL_ERROR && code < 0x38;
+}
+
+static void check_completed(struct slot *slot, const SCSI_REQUEST_BLOCK *sent, const SCSI_REQUEST_BLOCK *back,
+			    uintptr_t pc)
+{
+	SCSI_REQUEST_BLOCK a = *sent, b = *back;
+
+	if (!status_is_legal(back->SrbStatus))
+		verify_report(RULE_SRB_STATUS, pc, "an SRB (function 0x%02x, opcode 0x%02x) is completed with status 0x%02x",
+			      sent->Function, sent->Cdb[0], back->SrbStatus);
+	if (slot->request->function == SRB_FUNCTION_PNP || slot->request->function == SRB_FUNCTION_POWER)
+		return;
+	if ((back->SrbStatus & SRB_STATUS_AUTOSENSE_VALID) &&
+	    (back->ScsiStatus != SCSISTAT_CHECK_CONDITION || !sent->SenseInfoBuffer || !sent->SenseInfoBufferLength))
+		verify_report(RULE_SRB_SENSE, pc, "AUTOSENSE_VALID is set with SCSI status 0x%02x", back->ScsiStatus);
+	if (back->DataTransferLength > sent->DataTransferLength ||
+	    (SRB_STATUS(back->SrbStatus) == SRB_STATUS_BUSY && back->DataTransferLength != sent->DataTransferLength))
+		verify_report(RULE_SRB_LENGTH, pc, "DataTransferLength was %u and is %u with status 0x%02x",
+			      sent->DataTransferLength, back->DataTransferLength, back->SrbStatus);
+	if (back->SenseInfoBufferLength > sent->SenseInfoBufferLength)
+		verify_report(RULE_SRB_READONLY, pc, "SenseInfoBufferLength grew from %u to %u", sent->SenseInfoBufferLength,
+			      back->SenseInfoBufferLength);
+	a.SrbStatus = b.SrbStatus = a.ScsiStatus = b.ScsiStatus = 0;
+	a.SenseInfoBufferLength = b.SenseInfoBufferLength = 0;
+	a.DataTransferLength = b.DataTransferLength = 0;
+	if (memcmp(&a, &b, sizeof(a)))
+		verify_report(RULE_SRB_READONLY, pc, "a field of the SRB (function 0x%02x, opcode 0x%02x) was changed",
+			      sent->Function, sent->Cdb[0]);
+}
+
+/* The port's part of a completion, at IRQL_DISPATCH without locks. */
+static void slot_finish(struct work *work)
+{
+	struct slot *slot = container_of(work, struct slot, completion);
+	struct port *port = slot->port;
+	struct port_request *request = slot->request;
+	const SCSI_REQUEST_BLOCK *back = &slot->sent;
+	bool busy = SRB_STATUS(back->SrbStatus) == SRB_STATUS_BUSY;
+
+	if (!busy && slot->page_count && request->direction == DIRECTION_IN)
+		data_copy(slot, false);
+	data_release(slot);
+	request->srb_status = SRB_STATUS(back->SrbStatus);
+	request->scsi_status = back->ScsiStatus;
+	request->transferred = back->DataTransferLength;
+	slot_give_back(slot);
+	queue_finished(port, request, busy);
+}
+
+static void sense_take(struct slot *slot)
+{
+	struct port_request *request = slot->request;
+	const SCSI_REQUEST_BLOCK *back = &slot->sent;
+
+	request->sense_length = 0;
+	if (!(back->SrbStatus & SRB_STATUS_AUTOSENSE_VALID) || request->function != SRB_FUNCTION_EXECUTE_SCSI)
+		return;
+	request->sense_length = back->SenseInfoBufferLength;
+	memcpy(request->sense, slot->sense, request->sense_length);
+}
+
+void srb_complete(struct port *port, const void *srb, uintptr_t pc)
+{
+	struct slot *slot = slot_of(port, srb);
+	struct cpu *cpu = cpu_self();
+	SCSI_REQUEST_BLOCK sent;
+	enum slot_state state;
+
+	if (!slot) {
+		verify_report(RULE_SRB_UNKNOWN, pc, "an SRB at %p is completed, which StorPort never gave out", srb);
+		return;
+	}
+	state = __atomic_exchange_n(&slot->state, SLOT_COMPLETED, __ATOMIC_ACQ_REL);
+	if (state != SLOT_BUILDING && state != SLOT_STARTED) {
+		verify_report(RULE_SRB_TWICE, pc, "an SRB is completed a second time");
+		if (state == SLOT_FREE)
+			__atomic_store_n(&slot->state, SLOT_FREE, __ATOMIC_RELEASE);
+		return;
+	}
+	sent = slot->sent;
+	slot->sent = *slot->srb;
+	check_completed(slot, &sent, &slot->sent, pc);
+	sense_take(slot);
+	slot_protect(slot, false);
+	for (uint32_t i = 0; i < slot->page_count; i++)
+		phys_set_use(slot->pages[i], 1, PHYS_PRIVATE);
+
+	slot->completion.run = slot_finish;
+	/* At DISPATCH_LEVEL without a lock StorPort may complete at once, on the driver's stack. */
+	if (cpu->irql > IRQL_DISPATCH || cpu->held_count || port->dispatching[cpu->index] || (cpu_random() & 1))
+		cpu_defer(cpu, &slot->completion);
+	else
+		slot_finish(&slot->completion);
+}

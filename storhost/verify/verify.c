@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* The list of findings. */
+#include "verify/verify.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MAX_FINDINGS 256
+
+static const struct {
+	const char *name, *text, *source;
+} rules[] = {
+#define RULE(id, text, source) { #id, text, source },
+#include "verify/rules.def"
+#undef RULE
+};
+
+static struct {
+	pthread_mutex_t lock;
+	struct finding list[MAX_FINDINGS];
+	unsigned stored, total;
+} findings = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+void (*verify_describe_pc)(uintptr_t pc, char *buf, size_t size);
+void (*verify_describe_step)(char *buf, size_t size);
+
+const char *rule_name(enum rule rule)
+{
+	static char names[RULE_COUNT][24];
+	char *name = names[rule];
+
+	if (!name[0]) {
+		for (size_t i = 0; rules[rule].name[i] && i + 1 < sizeof(names[0]); i++)
+			name[i] = rules[rule].name[i] == '_' ? '-' : rules[rule].name[i];
+	}
+	return name;
+}
+
+const char *rule_text(enum rule rule)
+{
+	return rules[rule].text;
+}
+
+const char *rule_source(enum rule rule)
+{
+	return rules[rule].source;
+}
+
+/* Finds the entry for (rule, pc), or makes one; NULL when the list is full. Under the lock. */
+static struct finding *finding_slot(enum rule rule, uintptr_t pc)
+{
+	for (unsigned i = 0; i < findings.stored; i++) {
+		if (findings.list[i].rule == rule && findings.list[i].pc == pc && pc)
+			return &findings.list[i];
+	}
+	if (findings.stored == MAX_FINDINGS)
+		return NULL;
+	findings.list[findings.stored] = (struct finding){ .rule = rule, .pc = pc };
+	return &findings.list[findings.stored++];
+}
+
+void verify_report(enum rule rule, uintptr_t pc, const char *fmt, ...)
+{
+	char step[96] = "", where[96] = "";
+	struct finding *finding;
+	va_list ap;
+
+	if (pc && verify_describe_pc)
+		verify_describe_pc(pc, where, sizeof(where));
+	if (verify_describe_step)
+		verify_describe_step(step, sizeof(step));
+
+	pthread_mutex_lock(&findings.lock);
+	findings.total++;
+	finding = finding_slot(rule, pc);
+	if (finding && finding->count++ == 0) {
+		va_start(ap, fmt);
+		vsnprintf(finding->text, sizeof(finding->text), fmt, ap);
+		va_end(ap);
+		memcpy(finding->where, where, sizeof(where));
+		fprintf(stderr, "finding %s: %s%s%s%s%s%s\n", rule_name(rule), finding->text, where[0] ? " at " : "", where,
+			step[0] ? " (" : "", step, step[0] ? ")" : "");
+	}
+	pthread_mutex_unlock(&findings.lock);
+}
+
+unsigned verify_findings(void)
+{
+	return findings.total;
+}
+
+const struct finding *verify_finding(unsigned index)
+{
+	return index < findings.stored ? &findings.list[index] : NULL;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Findings: what the hosted driver (or the device) did that Windows 7 or the contract forbids.
+ *
+ * The rest of storhost reports what happened; whether a report stops anything is decided where it happened. Each
+ * finding is printed on standard error when it is made and counted; the exit status of a command is 1 if there is one.
+ */
+#ifndef STORHOST_VERIFY_VERIFY_H
+#define STORHOST_VERIFY_VERIFY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum rule {
+#define RULE(id, text, source) RULE_##id,
+#include "verify/rules.def"
+#undef RULE
+	RULE_COUNT
+};
+
+const char *rule_name(enum rule rule);   /* "SRB-TWICE" */
+const char *rule_text(enum rule rule);   /* one sentence: what must hold */
+const char *rule_source(enum rule rule); /* where that is written */
+
+/*
+ * Who to blame: pc is an address in the driver (0 if none is known), printed as module+offset through the hook.
+ * fmt: one sentence with the particulars. The same rule at the same pc is printed once and counted.
+ */
+void verify_report(enum rule rule, uintptr_t pc, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+struct finding {
+	enum rule rule;
+	uintptr_t pc;
+	unsigned count;
+	char where[96];
+	char text[320];
+};
+
+/* How many reports were made, repetitions included. */
+unsigned verify_findings(void);
+/* The different findings in order, NULL past the last. */
+const struct finding *verify_finding(unsigned index);
+
+/* Turns a driver address into "aero_virtio_blk.sys+0x1234". */
+extern void (*verify_describe_pc)(uintptr_t pc, char *buf, size_t size);
+/* Appended to each finding: how far the run had come, e.g. "seed 7, step 1204". */
+extern void (*verify_describe_step)(char *buf, size_t size);
+
+#endif
