@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# The front door. Everything real is in the CMake presets, tools/ and ci/; see `make help`.
+DRIVERS := drivers-x64-fre drivers-x64-chk drivers-x86-fre drivers-x86-chk
+MAKEFLAGS += --no-print-directory
+
+define build
+cmake --preset $(1) >build/$(1).log 2>&1 || { cat build/$(1).log; exit 1; }
+cmake --build --preset $(1)
+endef
+
+.PHONY: help run test drivers host checks format clean
+
+help:
+	@echo 'make run      real job: a file system written and read through the Windows 7 driver'
+	@echo 'make test     everything that can be proved here; the last line counts'
+	@echo 'make drivers  the driver, x64 and x86, free and checked   -> out/drivers/'
+	@echo 'make host     storhost and its nbdkit plugin              -> out/bin/, out/lib/'
+	@echo 'make checks   source rules only (seconds)'
+	@echo 'make format   clang-format, in place'
+	@echo 'make clean    removes build/ and out/'
+	@echo
+	@echo 'Missing Debian packages are installed first, through apt (tools/install-deps.sh).'
+
+run: deps-run drivers-x64-fre host
+	@tools/run.py
+
+test: deps-test
+	@ci/test
+
+drivers: deps-build $(DRIVERS)
+
+host: deps-build
+	@mkdir -p build
+	@$(call build,host)
+	@$(call build,host-x86)
+
+$(DRIVERS): deps-build
+	@mkdir -p build
+	@$(call build,$@)
+
+checks: deps-test
+	@ci/checks
+
+format: deps-test
+	@ci/check-format --fix
+
+clean:
+	rm -rf build out
+
+# One installer, one build at a time: each build uses all processors by itself.
+.NOTPARALLEL:
+.PHONY: $(DRIVERS) deps-build deps-run deps-test
+deps-build deps-run deps-test:
+	@tools/install-deps.sh $(@:deps-%=%)

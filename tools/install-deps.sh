@@ -1,0 +1,99 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# Installs through apt whichever Debian packages are missing: install-deps.sh [build|run|test]
+#
+# Silent and instant when nothing is missing. Anywhere but on Debian and its kin it says so once and leaves the
+# machine alone: the compilers then complain for themselves.
+set -u
+export LC_ALL=C
+
+build=(cmake ninja-build clang-19 lld-19 llvm-19 gcc libc6-dev gcc-multilib pkg-config python3
+       libzydis-dev nbdkit-plugin-dev)
+run=("${build[@]}" nbdkit libnbd-bin python3-libnbd ntfs-3g)
+test=("${run[@]}" git libcmocka-dev libnbd-dev fio clang-format-19 python3-pytest)
+
+case "${1:-test}" in
+build) wanted=("${build[@]}") ;;
+run) wanted=("${run[@]}") ;;
+test) wanted=("${test[@]}") ;;
+*) echo "usage: ${0##*/} [build|run|test]" >&2; exit 2 ;;
+esac
+
+if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+	echo "install-deps: this is not a Debian system; taking it that these are installed: ${wanted[*]}" >&2
+	exit 0
+fi
+
+# Fills missing[] with those of the arguments that are not installed.
+find_missing() {
+	local installed package
+	installed=" $(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null |
+		awk '$1 == "installed" { printf "%s ", $2 }')"
+	missing=()
+	for package in "$@"; do
+		[[ $installed == *" $package "* ]] || missing+=("$package")
+	done
+}
+
+find_missing "${wanted[@]}"
+((${#missing[@]})) || exit 0
+
+root=()
+if ((EUID != 0)); then
+	if ! command -v sudo >/dev/null; then
+		echo "install-deps: missing packages, and neither root nor sudo to install them. As root, please type:" >&2
+		echo "    apt-get update && apt-get install --no-install-recommends ${missing[*]}" >&2
+		exit 1
+	fi
+	root=(sudo)
+fi
+
+apt() {
+	"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y \
+		-o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 "$@"
+}
+
+# Names, of the missing packages, those that the package lists do not have.
+unknown_packages() {
+	local package
+	for package in "${missing[@]}"; do
+		apt-cache policy "$package" 2>/dev/null | grep -q '^  Candidate: [^(]' || echo "$package"
+	done
+}
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+echo "install-deps: installing ${#missing[@]} Debian packages: ${missing[*]}"
+
+# A mirror in the middle of an update serves lists and packages that do not fit together; that passes.
+for pause in ${AERO_APT_PAUSES:-0 10 30 60 120}; do
+	if ((pause)); then
+		echo "install-deps: apt-get did not succeed ($reason); trying again in $pause s"
+		sleep "$pause"
+	fi
+	apt update >"$log" 2>&1 || echo "install-deps: apt-get update complained; going on with the lists it has"
+	unknown=$(unknown_packages | xargs)
+	if [[ -n $unknown ]]; then
+		reason="the package lists do not have: $unknown"
+		continue
+	fi
+	apt install --no-install-recommends "${missing[@]}" >"$log" 2>&1
+	find_missing "${wanted[@]}"
+	if ((${#missing[@]} == 0)); then
+		echo "install-deps: done"
+		exit 0
+	fi
+	reason=$(grep -m1 '^E: ' "$log" || echo "see below")
+done
+
+# One package that cannot be had must not hide behind the others.
+if [[ -z $unknown ]]; then
+	for package in "${missing[@]}"; do
+		apt install --no-install-recommends "$package" >>"$log" 2>&1
+	done
+	find_missing "${wanted[@]}"
+	((${#missing[@]})) || exit 0
+fi
+tail -n 15 "$log" >&2
+echo "install-deps: could not be had: ${unknown:-${missing[*]}} ($reason)" >&2
+exit 1
