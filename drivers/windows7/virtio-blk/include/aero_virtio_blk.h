@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * aero_virtio_blk.sys from the inside: the Adapter, the Request, the states between them, and who may call what.
+ *
+ * The path of a request
+ *   HwBuildIo    decodes the CDB, writes the Request into the SRB extension: header, descriptor table, status byte.
+ *   HwStartIo    asks the state once, then hands the Request to VblkSubmit, or what needs no device to scsi.c.
+ *   VblkSubmit   checks the range, enters the Request into the ring, rings the doorbell if the device wants it.
+ *   interrupt    notes what happened and queues the DPC; it takes no lock and touches no ring.
+ *   DPC          VblkCollect under StorPort's StartIo lock, then, without it, VblkFinishList: outcome → SRB → StorPort.
+ * Whatever is refused on the way becomes an outcome, and VblkFinish is the only way out.
+ *
+ * States
+ *
+ *                      HwFindAdapter
+ *                           |
+ *                           v          VblkHwInitialize
+ *           +---------->  Found  ------------------------+
+ *           |               |                            v
+ *           |               |   VblkRestart          Starting ---- VblkFailStart ----+
+ *   next    |               |  +--------------------->   |                           |
+ *   start   |               |  |                         | VblkEnterRunning          |
+ *           |               |  |      VblkStop           v                           v
+ *           +---------------|--Stopped <----------+-- Running <-------+           Failed
+ *                           |                     |      | VblkBeginReset            |
+ *                           |                     |      v            | VblkReset    | VblkBeginReset
+ *                           |                     +- Resetting -------+              |
+ *                           |                            ^   |  VblkReset            |
+ *                           |                            |   +---------------------->+
+ *                           |                            +---------------------------+
+ *                           v
+ *   any state -- VblkRemove (PnP remove, surprise removal) --> Gone
+ *
+ *   Found      0, also what a zeroed extension says when HwFindAdapter never ran.
+ *              * The device was reset and has no queue; no interrupt is ours.
+ *              * No Request is in flight.
+ *   Starting   HwInitialize or ScsiRestartAdapter is programming the device.
+ *              * No Request is in flight; the ring may be half laid out.
+ *   Running    * Ring and device agree on features, size, vectors and addresses; the device has DRIVER_OK.
+ *              * No reset is queued. Requests are accepted.
+ *   Resetting  A reset was asked for or found necessary; the DPC or HwResetBus performs it.
+ *              * The device may still own Requests. New ones get BUSY, nothing is added or popped.
+ *   Stopped    * The device was seen at status 0; no Request is in flight. Extension and ring memory are kept.
+ *   Failed     The device refused to stop, or to start again.
+ *              * Requests that it may still own stay in the ring and are not returned; new ones get NO_DEVICE.
+ *              * A further reset may be tried.
+ *   Gone       * No register is touched any more.
+ *              * Every Request was returned, unless the device refused to stop when it was removed in order (I6).
+ *
+ * Invariants
+ *   I1 An SRB is in exactly one of: StorPort's hands, the ring, a list on its way to VblkFinish.
+ *   I2 A head index is free or names one Request, in memory that the device cannot reach.
+ *   I3 What the device can write is read once, and checked before it is used.
+ *   I4 The ring is touched only under its lock, StorPort's StartIo lock, or while no callback that takes it can run.
+ *   I5 RequestComplete once per SRB; neither SRB, Request nor scatter list is touched after it.
+ *   I6 No Request in flight is returned before the device was seen to stop (Gone: before it was seen to be absent).
+ *   I7 In Gone no register is touched.
+ *   I8 After HwFindAdapter nothing is allocated.
+ *   I9 Configuration of more than one access is read between equal generations.
+ *
+ * Locks: one, StorPort's StartIo lock. Nothing of our own is held around RequestComplete.
+ *
+ *   callback               IRQL       holds       takes     touches
+ *   HwFindAdapter          PASSIVE    -           -         everything; nothing else runs
+ *   HwInitialize           DIRQL      Interrupt   -         everything but the DPC
+ *   passive initialization PASSIVE    -           -         Dpc, DpcReady
+ *   HwBuildIo              DISPATCH   -           -         the SRB, its Request; reads what is constant while Running
+ *   HwStartIo              DISPATCH   StartIo     -         State, ring, counters
+ *   HwInterrupt            DIRQL      Interrupt   -         ISR register, ConfigPending, Dpc
+ *   HwMSInterruptRoutine   DIRQL      Interrupt   -         ConfigPending, Dpc
+ *   DPC                    DISPATCH   -           StartIo   State, ring, counters
+ *   HwResetBus             DISPATCH   StartIo     -         State, ring, counters
+ *   HwAdapterControl       to DIRQL   Interrupt?  -         State, ring: StorPort has drained its queue before
+ */
+#ifndef AERO_VIRTIO_BLK_H
+#define AERO_VIRTIO_BLK_H
+
+#include <ntddk.h>
+#include <storport.h>
+#include <ntddscsi.h>
+
+#include "virtio_blk_spec.h"
+#include "virtio_pci_modern_miniport.h"
+#include "virtqueue_split_legacy.h"
+
+/* What the build enforces where the registry says nothing: contract §1.4, or any well-formed placement. */
+#ifndef AERO_VIRTIO_MINIPORT_ENFORCE_FIXED_LAYOUT
+#define AERO_VIRTIO_MINIPORT_ENFORCE_FIXED_LAYOUT 1
+#endif
+
+typedef struct _VBLK_ADAPTER VBLK_ADAPTER, *PVBLK_ADAPTER;
+typedef struct _VBLK_REQUEST VBLK_REQUEST, *PVBLK_REQUEST;
+
+typedef enum _VBLK_STATE {
+    VblkFound,
+    VblkStarting,
+    VblkRunning,
+    VblkResetting,
+    VblkStopped,
+    VblkFailed,
+    VblkGone
+} VBLK_STATE;
+
+/* How an SRB ends. finish.c has one row for each. */
+typedef enum _VBLK_OUTCOME {
+    VblkOutcomePending, /* it does not end now; never given to VblkFinish */
+    VblkOutcomeSuccess,
+    VblkOutcomeBusy,
+    VblkOutcomeBusReset,
+    VblkOutcomeNoDevice,
+    VblkOutcomeInvalidPath,
+    VblkOutcomeInvalidTarget,
+    VblkOutcomeInvalidLun,
+    VblkOutcomeInvalidRequest,
+    VblkOutcomeLengthMismatch,     /* the SRB's buffer and the CDB's length disagree */
+    VblkOutcomeReadError,
+    VblkOutcomeWriteError,
+    VblkOutcomeFlushError,
+    VblkOutcomeDeviceFault,        /* a status that no device may report */
+    VblkOutcomeNoMedium,
+    VblkOutcomeInvalidOpcode,
+    VblkOutcomeOutOfRange,
+    VblkOutcomeInvalidField,
+    VblkOutcomeSavingUnsupported,
+    VblkOutcomeCapacityChanged,
+    VblkOutcomeWriteProtected,
+    VblkOutcomeCount
+} VBLK_OUTCOME;
+
+/* What an administrator is told, once, in the event log. lifecycle.c has code and text of each. */
+typedef enum _VBLK_REASON {
+    VblkReasonNone,
+    VblkReasonBusData,
+    VblkReasonIdentity,
+    VblkReasonRevision,
+    VblkReasonCapsNoList, /* from here in the order of VIRTIO_PCI_CAPS_STATUS */
+    VblkReasonCapsBadPointer,
+    VblkReasonCapsLoop,
+    VblkReasonCapsTruncated,
+    VblkReasonCapsMissing,
+    VblkReasonCapsBarUnusable,
+    VblkReasonCapsNotContract,
+    VblkReasonMapping,
+    VblkReasonWillNotStop,
+    VblkReasonNotModern,
+    VblkReasonConfigUnreadable,
+    VblkReasonQueue,
+    VblkReasonSegments,
+    VblkReasonMemory,
+    VblkReasonStart,
+    VblkReasonBroken,
+    VblkReasonCount
+} VBLK_REASON;
+
+C_ASSERT(VblkReasonCapsNotContract - VblkReasonCapsNoList == VirtioPciCapsNotContract - VirtioPciCapsNoList);
+
+typedef enum _VBLK_KIND {
+    VblkKindDevice,  /* for VblkSubmit */
+    VblkKindScsi,    /* answered without the device */
+    VblkKindAnswered /* Outcome says how it ends */
+} VBLK_KIND;
+
+/*
+ * What the device sees of a Request. Written by the driver before it is submitted; Status is device-writable and is
+ * read once, after the request came back.
+ */
+typedef struct _VBLK_WIRE {
+    struct virtio_blk_req Header;
+    UCHAR Status;
+    UCHAR Reserved[15];
+    struct virtq_desc Table[3]; /* header, data segments, status: as many entries as the adapter's limit allows */
+} VBLK_WIRE, *PVBLK_WIRE;
+
+/* No device writes this, so a Request that comes back with it was never carried out. */
+#define VBLK_STATUS_UNTOUCHED 0xFF
+
+/* A table's first entry is the header, its last the status byte. */
+#define VBLK_TABLE_OVERHEAD 2
+
+/*
+ * A Request lives in the SRB extension, which StorPort neither clears nor aligns. At this alignment a one-segment
+ * Request takes two cache lines on x64: the driver's part with the header, then status byte and table.
+ */
+#define VBLK_REQUEST_ALIGNMENT 64
+
+struct _VBLK_REQUEST {
+    PVBLK_REQUEST Next;
+    PSCSI_REQUEST_BLOCK Srb;
+    ULONGLONG TablePhysical;
+    ULONGLONG Lba;
+    ULONG Blocks;
+    USHORT TableCount; /* 0: nothing for the device to do, once the range is right */
+    UCHAR Kind;        /* VBLK_KIND */
+    UCHAR Flags;       /* VBLK_REQUEST_*; none: it reads */
+    UCHAR Outcome;     /* VBLK_OUTCOME: how it ends, once that is known */
+    DECLSPEC_ALIGN(16) VBLK_WIRE Wire;
+};
+
+#define VBLK_REQUEST_WRITES 0x2
+#define VBLK_REQUEST_FLUSHES 0x4
+#define VBLK_REQUEST_FUA 0x8 /* forced unit access: not finished before a flush has succeeded, if the device has one */
+
+C_ASSERT(FIELD_OFFSET(VBLK_REQUEST, Wire) <= 48);
+C_ASSERT(FIELD_OFFSET(VBLK_REQUEST, Wire.Table) % sizeof(struct virtq_desc) == 0);
+
+/* Bytes of SRB extension for tables of Segments data entries. */
+#define VBLK_REQUEST_BYTES(Segments)                                                                                   \
+    (VBLK_REQUEST_ALIGNMENT - 1 + FIELD_OFFSET(VBLK_REQUEST, Wire.Table) +                                             \
+     ((Segments) + VBLK_TABLE_OVERHEAD) * sizeof(struct virtq_desc))
+
+typedef struct _VBLK_LIST {
+    PVBLK_REQUEST First;
+    PVBLK_REQUEST *Last;
+} VBLK_LIST, *PVBLK_LIST;
+
+/* More elements than this a scatter list never has, whichever way NumberOfPhysicalBreaks is read: 1 MiB, misaligned. */
+#define VBLK_MAX_SEGMENTS 258
+/* One misaligned page is two segments, and one more keeps both readings of NumberOfPhysicalBreaks true. */
+#define VBLK_MIN_SEGMENTS 3
+
+#define VBLK_SECTOR_SHIFT 9
+
+typedef struct _VBLK_BAR {
+    STOR_PHYSICAL_ADDRESS Start;
+    ULONG Length; /* 0: not a memory BAR, or not assigned to us */
+    PUCHAR Mapped;
+} VBLK_BAR, *PVBLK_BAR;
+
+struct _VBLK_ADAPTER {
+    /* Constant while Running. */
+    ULONGLONG Features; /* as negotiated */
+    ULONG BlockShift;   /* log2(bytes per block) */
+    ULONG MaxSegments;  /* data segments of one Request */
+    BOOLEAN ReadOnly;
+    BOOLEAN Flush;      /* the device has a volatile cache and VIRTIO_BLK_T_FLUSH */
+    USHORT ConfigVector;
+    USHORT QueueVector;
+    ULONG MessageCount; /* 0: line interrupt */
+
+    /* Under the StartIo lock. */
+    volatile ULONG State;      /* VBLK_STATE; lifecycle.c alone writes it */
+    BOOLEAN UnitAttention;     /* the capacity changed and nobody was told */
+    BOOLEAN QueueDepthSet;
+    UCHAR ConfigGeneration;
+    UCHAR DpcsSinceLook;       /* at the configuration, where it shares a message */
+    ULONGLONG CapacityBlocks;
+    VBLK_REASON Untold;        /* noted where the event log is out of reach */
+    VBLK_LIST ResetQueue;      /* SRBs that asked for the reset that is due */
+    PVBLK_REQUEST Suspects;    /* came back untouched: the device may still write to them */
+    VIRTQUEUE Queue;
+
+    /* Between interrupt and DPC. */
+    volatile LONG ConfigPending; /* a configuration interrupt came */
+    volatile BOOLEAN DpcReady;   /* the DPC may be queued */
+    STOR_DPC Dpc;
+
+    VIRTIO_PCI Pci;
+    VIRTIO_PCI_QUEUE PciQueue;
+    VBLK_BAR Bar[6];
+
+    /* For the diagnostic interface. */
+    ULONG RemovedFlags; /* AEROVBLK_FLAG_REMOVED, AEROVBLK_FLAG_SURPRISE_REMOVED */
+    ULONG AbortSrbCount;
+    ULONG ResetDeviceSrbCount;
+    ULONG ResetBusSrbCount;
+    ULONG PnpSrbCount;
+    ULONG IoctlResetCount;
+    ULONG CapacityChangeEvents;
+    ULONG ResetDetectedCount;
+    ULONG HwResetBusCount;
+
+    /* Kept from one HwFindAdapter to the next: StorPort gives uncached memory once. */
+    PVOID RingVirtual;
+    ULONG RingBytes;
+
+    VIRTQUEUE_MEMORY RingMemory;
+    USHORT QueueSize;
+    VIRTQUEUE_SLOT Slot[VIRTQUEUE_MAX_SIZE];
+};
+
+FORCEINLINE PVBLK_REQUEST VblkRequestOf(PSCSI_REQUEST_BLOCK Srb) {
+    return (PVBLK_REQUEST)(((ULONG_PTR)Srb->SrbExtension + VBLK_REQUEST_ALIGNMENT - 1) &
+                           ~(ULONG_PTR)(VBLK_REQUEST_ALIGNMENT - 1));
+}
+
+FORCEINLINE VOID VblkListInitialize(PVBLK_LIST List) {
+    List->First = NULL;
+    List->Last = &List->First;
+}
+
+FORCEINLINE VOID VblkListAppend(PVBLK_LIST List, PVBLK_REQUEST Request) {
+    Request->Next = NULL;
+    *List->Last = Request;
+    List->Last = &Request->Next;
+}
+
+/* Queues the DPC, which finds out by itself what there is to do. IRQL: any. */
+FORCEINLINE VOID VblkQueueDpc(PVBLK_ADAPTER Adapter) {
+    if (Adapter->DpcReady) {
+        (VOID)StorPortIssueDpc(Adapter, &Adapter->Dpc, NULL, NULL);
+    }
+}
+
+/* The device broke the ring's rules, or returned what it never carried out: only a reset helps. */
+FORCEINLINE BOOLEAN VblkIsBroken(const VBLK_ADAPTER *Adapter) {
+    return (BOOLEAN)(Adapter->Queue.Broken || Adapter->Suspects != NULL);
+}
+
+FORCEINLINE BOOLEAN VblkHasFeature(const VBLK_ADAPTER *Adapter, ULONG Bit) {
+    return (BOOLEAN)((Adapter->Features & VIRTIO_FEATURE(Bit)) != 0);
+}
+
+/* Configuration and queue report through one message: which of them it was has to be asked. */
+FORCEINLINE BOOLEAN VblkSharesMessage(const VBLK_ADAPTER *Adapter) {
+    return (BOOLEAN)(Adapter->MessageCount == 1);
+}
+
+/* ---- aero_virtio_blk.c ---- */
+
+DRIVER_INITIALIZE DriverEntry;
+
+/* ---- adapter.c ---- */
+
+HW_FIND_ADAPTER VblkHwFindAdapter;
+
+/* ---- lifecycle.c ---- */
+
+HW_INITIALIZE VblkHwInitialize;
+HW_ADAPTER_CONTROL VblkHwAdapterControl;
+HW_RESET_BUS VblkHwResetBus;
+
+/* Tells the administrator. IRQL: to DISPATCH. [ddi StorPortLogSystemEvent] */
+VOID VblkReport(PVBLK_ADAPTER Adapter, VBLK_REASON Reason);
+
+/* Forgets everything but the ring memory, which StorPort gives only once. IRQL: PASSIVE, from HwFindAdapter. */
+VOID VblkEnterFound(PVBLK_ADAPTER Adapter);
+
+/* Queues Srb, which asks for a reset, and has the DPC perform it. Pending, or why not. Locks: StartIo. */
+VBLK_OUTCOME VblkBeginReset(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb);
+
+/* What the DPC has to do besides completions. Appends what is to be returned to Finished. Locks: StartIo. */
+VOID VblkServiceState(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished);
+
+/* Looks whether the device has a new configuration or asks for a reset, without having been told. Locks: StartIo. */
+VOID VblkLookAtConfig(PVBLK_ADAPTER Adapter);
+
+/*
+ * The adapter leaves: what was in flight comes back as NO_DEVICE. Surprise: the hardware is not there any more.
+ * IRQL: DISPATCH. Locks: StartIo.
+ */
+VOID VblkRemove(PVBLK_ADAPTER Adapter, BOOLEAN Surprise);
+
+#if DBG
+VOID VblkAssertState(PVBLK_ADAPTER Adapter);
+#else
+#define VblkAssertState(Adapter) ((void)0)
+#endif
+
+/* ---- request.c ---- */
+
+HW_BUILDIO VblkHwBuildIo;
+HW_STARTIO VblkHwStartIo;
+
+/* ---- inflight.c: locks for all of these: StartIo (or nobody else runs: HwAdapterControl) ---- */
+
+/*
+ * Gives a built Request to the device. Pending: the device owns it now. Otherwise it does not, and the outcome says
+ * why: OutOfRange, or Busy when the ring is full.
+ */
+VBLK_OUTCOME VblkSubmit(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request);
+
+/* The same without a range: a flush of everything, whatever the capacity. */
+VBLK_OUTCOME VblkSubmitFlush(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request);
+
+/* Makes Request, whose TablePhysical is known, a flush. */
+VOID VblkMakeFlush(PVBLK_REQUEST Request);
+
+#define VBLK_COLLECTED_ANY 1u  /* at least one came back */
+#define VBLK_COLLECTED_MORE 2u /* stopped before the ring was empty: no interrupt may come for the rest */
+
+/* Appends what the device has finished to Finished, outcomes set, and asks for the next interrupt. */
+ULONG VblkCollect(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished);
+
+/*
+ * Appends everything in flight to Finished: with their own outcomes what a stopped device had finished, with Outcome
+ * the rest. The device was seen to stop (I6) or to be absent.
+ */
+VOID VblkTakeAll(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished, VBLK_OUTCOME Outcome);
+
+/* ---- completion.c ---- */
+
+HW_INTERRUPT VblkHwInterrupt;
+HW_MESSAGE_SIGNALED_INTERRUPT_ROUTINE VblkHwMSInterrupt;
+HW_DPC_ROUTINE VblkDpc;
+
+/* ---- finish.c: IRQL to DIRQL, no lock of ours ---- */
+
+/* Returns Srb to StorPort with Outcome. It, its Request and its scatter list belong to StorPort from here on. */
+VOID VblkFinish(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb, VBLK_OUTCOME Outcome);
+
+/* Returns every Request of the list with its own outcome. */
+VOID VblkFinishList(PVBLK_ADAPTER Adapter, PVBLK_LIST List);
+
+/* ---- scsi.c ---- */
+
+/* Answers a command that needs no device. The Srb's buffer is mapped. Locks: StartIo. */
+VBLK_OUTCOME VblkScsiCommand(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb);
+
+/* ---- ioctl.c ---- */
+
+/* Answers SRB_FUNCTION_IO_CONTROL, or, Pending, began a reset for it. Locks: StartIo. */
+VBLK_OUTCOME VblkIoControl(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb);
+
+#endif

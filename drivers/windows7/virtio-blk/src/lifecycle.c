@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Every transition of Adapter->State, and what the device has to be told for it: start, reset, configuration change,
+ * stop, restart, removal. The only writer of the state.
+ *
+ * What runs inside HwInitialize and HwAdapterControl is legal at DIRQL under the interrupt lock and at DISPATCH without
+ * it: no pool, no lock, no registry, no event log.
+ */
+#include "aero_virtio_blk.h"
+#include "aero_virtio_blk_ioctl.h"
+#include "trace.h"
+
+/* More messages than a function can have. [PCI 3.0 6.8.2] */
+#define MESSAGE_LIMIT 2048
+
+typedef struct _VBLK_REASON_ROW {
+    ULONG Code; /* UniqueId of the event: fixed once published */
+    PCWSTR Text;
+} VBLK_REASON_ROW;
+
+/* In the order of VBLK_REASON. */
+static const VBLK_REASON_ROW VblkReasons[] = {
+    {0, L""},
+    {0x101, L"The PCI configuration space cannot be read."},
+    {0x102, L"The device is not a modern virtio block device."},
+    {0x103, L"The device's PCI revision is not 1, the contract version that this driver knows."},
+    {0x111, L"The device has no PCI capability list."},
+    {0x112, L"The device's PCI capability list has a pointer outside of its range."},
+    {0x113, L"The device's PCI capability list does not end."},
+    {0x114, L"A virtio capability of the device is too short."},
+    {0x115, L"A required virtio capability is missing."},
+    {0x116, L"A virtio register region lies in no usable memory BAR, or beyond its end."},
+    {0x117, L"The device's register layout is not the contract's; DriverParameter layout=any accepts it."},
+    {0x121, L"The device's registers cannot be mapped."},
+    {0x122, L"The device does not stop when it is reset."},
+    {0x123, L"The device does not offer VIRTIO_F_VERSION_1."},
+    {0x124, L"The device's configuration cannot be read."},
+    {0x125, L"The device has no usable request queue."},
+    {0x126, L"The device takes fewer data segments per request than a misaligned page needs."},
+    {0x131, L"There is no memory for the request queue."},
+    {0x141, L"The device refused its features, interrupt vectors or queue."},
+    {0x142, L"The device broke the virtio protocol or asked for a reset."},
+};
+
+C_ASSERT(RTL_NUMBER_OF(VblkReasons) == VblkReasonCount);
+
+VOID VblkReport(PVBLK_ADAPTER Adapter, VBLK_REASON Reason) {
+    STOR_LOG_EVENT_DETAILS details;
+    PWSTR text = (PWSTR)VblkReasons[Reason].Text;
+
+    VblkTrace((VBLK_TRACE_ERROR, "reported: %x\n", VblkReasons[Reason].Code));
+    RtlZeroMemory(&details, sizeof(details));
+    details.InterfaceRevision = STOR_CURRENT_LOG_INTERFACE_REVISION;
+    details.Size = sizeof(details);
+    details.EventAssociation = StorEventAdapterAssociation;
+    details.StorportSpecificErrorCode = TRUE;
+    details.ErrorCode = SP_INTERNAL_ADAPTER_ERROR;
+    details.UniqueId = VblkReasons[Reason].Code;
+    details.StringCount = 1;
+    details.StringList = &text;
+    (VOID)StorPortLogSystemEvent(Adapter, &details, NULL);
+}
+
+/* Reports what was noted at DIRQL. IRQL: to DISPATCH. */
+static VOID VblkReportUntold(PVBLK_ADAPTER Adapter) {
+    if (Adapter->Untold != VblkReasonNone) {
+        VblkReport(Adapter, Adapter->Untold);
+        Adapter->Untold = VblkReasonNone;
+    }
+}
+
+static VOID VblkSetState(PVBLK_ADAPTER Adapter, VBLK_STATE State) {
+    VblkTrace((VBLK_TRACE_STATE, "state %d -> %d\n", Adapter->State, State));
+    Adapter->State = State;
+}
+
+#if DBG
+VOID VblkAssertState(PVBLK_ADAPTER Adapter) {
+    switch (Adapter->State) {
+    case VblkRunning:
+        NT_ASSERT(VblkHasFeature(Adapter, VIRTIO_F_VERSION_1));
+        NT_ASSERT(Adapter->PciQueue.Doorbell != NULL && Adapter->Queue.Size == Adapter->QueueSize);
+        NT_ASSERT(Adapter->ResetQueue.First == NULL);
+        NT_ASSERT(!VblkIsBroken(Adapter));
+        break;
+    case VblkResetting:
+        NT_ASSERT(Adapter->Pci.Common != NULL);
+        break;
+    case VblkFailed:
+    case VblkGone:
+        NT_ASSERT(Adapter->ResetQueue.First == NULL);
+        break;
+    case VblkFound:
+    case VblkStarting:
+    case VblkStopped:
+        NT_ASSERT(Adapter->Suspects == NULL && Adapter->ResetQueue.First == NULL);
+        break;
+    default:
+        NT_ASSERT(FALSE);
+    }
+}
+#endif
+
+VOID VblkEnterFound(PVBLK_ADAPTER Adapter) {
+    PVOID ring = Adapter->RingVirtual;
+    ULONG bytes = Adapter->RingBytes;
+
+    RtlZeroMemory(Adapter, sizeof(*Adapter));
+    Adapter->RingVirtual = ring;
+    Adapter->RingBytes = bytes;
+    VblkListInitialize(&Adapter->ResetQueue);
+    VblkSetState(Adapter, VblkFound);
+}
+
+/* Reads the capacity; a new one is told once, by a unit attention. FALSE: unreadable, and the old one stands. */
+static BOOLEAN VblkReadCapacity(PVBLK_ADAPTER Adapter) {
+    UCHAR generation = VirtioPciConfigGeneration(&Adapter->Pci);
+    ULONGLONG blocks;
+    le64 sectors;
+
+    if (!VirtioPciReadConfig(&Adapter->Pci, offsetof(struct virtio_blk_config, capacity), &sectors, sizeof(sectors))) {
+        return FALSE;
+    }
+    Adapter->ConfigGeneration = generation; /* read first: a change in between only means that we look again */
+    blocks = sectors >> (Adapter->BlockShift - VBLK_SECTOR_SHIFT);
+    if (blocks != Adapter->CapacityBlocks) {
+        Adapter->CapacityBlocks = blocks;
+        Adapter->UnitAttention = TRUE;
+        Adapter->CapacityChangeEvents++;
+    }
+    return TRUE;
+}
+
+static BOOLEAN VblkStartQueue(PVBLK_ADAPTER Adapter) {
+    PVIRTIO_PCI_QUEUE pciQueue = &Adapter->PciQueue;
+
+    VirtqueueInitialize(&Adapter->Queue, Adapter->QueueSize, &Adapter->RingMemory,
+                        VblkHasFeature(Adapter, VIRTIO_F_INDIRECT_DESC), VblkHasFeature(Adapter, VIRTIO_F_EVENT_IDX));
+    pciQueue->Index = 0;
+    pciQueue->Size = Adapter->QueueSize;
+    pciQueue->Vector = Adapter->QueueVector;
+    pciQueue->Desc = Adapter->Queue.DescPhysical;
+    pciQueue->Avail = Adapter->Queue.AvailPhysical;
+    pciQueue->Used = Adapter->Queue.UsedPhysical;
+    return (BOOLEAN)(VirtioPciSetConfigVector(&Adapter->Pci, Adapter->ConfigVector) &&
+                     VirtioPciSetupQueue(&Adapter->Pci, pciQueue));
+}
+
+/*
+ * From status 0 to DRIVER_OK: the one recipe for HwInitialize, restart and reset. FALSE: the device refused something.
+ * [virtio 3.1.1]
+ */
+static BOOLEAN VblkBringUp(PVBLK_ADAPTER Adapter) {
+    PVIRTIO_PCI pci = &Adapter->Pci;
+
+    VirtioPciBegin(pci);
+    if ((Adapter->Features & ~VirtioPciOfferedFeatures(pci)) != 0 || !VirtioPciNegotiate(pci, Adapter->Features) ||
+        !VblkReadCapacity(Adapter) || !VblkStartQueue(Adapter)) {
+        VirtioPciFail(pci);
+        (VOID)VirtioPciReset(pci);
+        return FALSE;
+    }
+    VirtioPciDriverOk(pci);
+    /* Before DRIVER_OK no interrupt tells of a change. */
+    if (VirtioPciConfigGeneration(pci) != Adapter->ConfigGeneration) {
+        (VOID)VblkReadCapacity(Adapter);
+    }
+    return TRUE;
+}
+
+/* The SRBs that asked for the reset that is over now. */
+static VOID VblkAnswerResets(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished, VBLK_OUTCOME Outcome) {
+    PVBLK_REQUEST request;
+
+    while ((request = Adapter->ResetQueue.First) != NULL) {
+        Adapter->ResetQueue.First = request->Next;
+        request->Outcome = (UCHAR)Outcome;
+        VblkListAppend(Finished, request);
+    }
+    VblkListInitialize(&Adapter->ResetQueue);
+}
+
+/*
+ * The one order of recovery: stop the device; take what it had finished, give back the rest; start it again. A device
+ * that does not stop keeps what it has (I6). Leaves Running, TRUE, or Failed.
+ * Locks: StartIo, or nobody else runs.
+ */
+static BOOLEAN VblkReset(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished) {
+    BOOLEAN running = FALSE;
+
+    if (!VirtioPciReset(&Adapter->Pci)) {
+        Adapter->Untold = VblkReasonWillNotStop;
+    } else {
+        VblkTakeAll(Adapter, Finished, VblkOutcomeBusReset);
+        running = VblkBringUp(Adapter);
+        if (!running) {
+            Adapter->Untold = VblkReasonStart;
+        }
+    }
+    VblkAnswerResets(Adapter, Finished, running ? VblkOutcomeSuccess : VblkOutcomeDeviceFault);
+    VblkSetState(Adapter, running ? VblkRunning : VblkFailed);
+    return running;
+}
+
+/* HwInitialize and ScsiRestartAdapter. */
+static BOOLEAN VblkStart(PVBLK_ADAPTER Adapter) {
+    VBLK_LIST finished;
+    BOOLEAN running;
+
+    VblkListInitialize(&finished);
+    VblkSetState(Adapter, VblkStarting);
+    running = VblkReset(Adapter, &finished);
+    VblkFinishList(Adapter, &finished);
+    return running;
+}
+
+/* The DPC exists from here on; it looks for everything that interrupts before it could only note. IRQL: PASSIVE. */
+static BOOLEAN NTAPI VblkPassiveInitialize(PVOID DeviceExtension) {
+    PVBLK_ADAPTER adapter = (PVBLK_ADAPTER)DeviceExtension;
+
+    StorPortInitializeDpc(adapter, &adapter->Dpc, VblkDpc);
+    adapter->DpcReady = TRUE;
+    VblkQueueDpc(adapter);
+    return TRUE;
+}
+
+/* Message 0 for the configuration and 1 for the queue, 0 for both, or the line. [contract 1.8] */
+static VOID VblkAssignMessages(PVBLK_ADAPTER Adapter) {
+    MESSAGE_INTERRUPT_INFORMATION information;
+    ULONG count = 0;
+
+    while (count < MESSAGE_LIMIT && StorPortGetMSIInfo(Adapter, count, &information) == STOR_STATUS_SUCCESS) {
+        count++;
+    }
+    Adapter->MessageCount = count;
+    Adapter->ConfigVector = (USHORT)(count != 0 ? 0 : VIRTIO_MSI_NO_VECTOR);
+    Adapter->QueueVector = (USHORT)(count > 1 ? 1 : Adapter->ConfigVector);
+}
+
+/* IRQL: DIRQL. Locks: Interrupt, held. */
+BOOLEAN NTAPI VblkHwInitialize(PVOID DeviceExtension) {
+    PVBLK_ADAPTER adapter = (PVBLK_ADAPTER)DeviceExtension;
+
+    VblkAssignMessages(adapter);
+    if (!StorPortEnablePassiveInitialization(adapter, VblkPassiveInitialize) || !VblkStart(adapter)) {
+        return FALSE;
+    }
+    /* The first capacity is not a change of it. */
+    adapter->UnitAttention = FALSE;
+    adapter->CapacityChangeEvents = 0;
+    return TRUE;
+}
+
+VBLK_OUTCOME VblkBeginReset(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
+    PVBLK_REQUEST request = VblkRequestOf(Srb);
+
+    switch (Adapter->State) {
+    case VblkRunning:
+    case VblkResetting:
+    case VblkFailed:
+        break;
+    default:
+        return VblkOutcomeNoDevice;
+    }
+    request->Srb = Srb;
+    VblkListAppend(&Adapter->ResetQueue, request);
+    VblkSetState(Adapter, VblkResetting);
+    VblkQueueDpc(Adapter);
+    return VblkOutcomePending;
+}
+
+/* A fault that we noticed ourselves: the DPC that sees Resetting performs the reset. [ddi ResetDetected] */
+static VOID VblkDetectFault(PVBLK_ADAPTER Adapter) {
+    Adapter->ResetDetectedCount++;
+    VblkSetState(Adapter, VblkResetting);
+    VblkReport(Adapter, VblkReasonBroken);
+    StorPortNotification(ResetDetected, Adapter, 0);
+    VblkQueueDpc(Adapter);
+}
+
+/* The device says that its configuration changed (Told), or may have changed it. [virtio 2.1.2, 4.1.5.4] */
+static VOID VblkCheckConfig(PVBLK_ADAPTER Adapter, BOOLEAN Told) {
+    if ((VirtioPciStatus(&Adapter->Pci) & VIRTIO_STATUS_DEVICE_NEEDS_RESET) != 0) {
+        VblkDetectFault(Adapter);
+        return;
+    }
+    if (!Told && VirtioPciConfigGeneration(&Adapter->Pci) == Adapter->ConfigGeneration) {
+        return;
+    }
+    if (!VblkReadCapacity(Adapter)) {
+        Adapter->ConfigPending = TRUE; /* the next DPC tries again */
+    }
+}
+
+VOID VblkLookAtConfig(PVBLK_ADAPTER Adapter) {
+    VblkCheckConfig(Adapter, FALSE);
+}
+
+VOID VblkServiceState(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished) {
+    /* Cleared before the registers are read, with a barrier between: a change meanwhile sets it again. */
+    if (Adapter->State == VblkRunning && InterlockedExchange(&Adapter->ConfigPending, FALSE) != FALSE) {
+        VblkCheckConfig(Adapter, TRUE);
+    }
+    if (Adapter->State == VblkRunning && VblkIsBroken(Adapter)) {
+        VblkDetectFault(Adapter);
+    }
+    if (Adapter->State == VblkResetting) {
+        (VOID)VblkReset(Adapter, Finished);
+    }
+    VblkReportUntold(Adapter);
+}
+
+/* IRQL: DISPATCH. Locks: StartIo, held. [ddi HW_RESET_BUS] */
+BOOLEAN NTAPI VblkHwResetBus(PVOID DeviceExtension, ULONG PathId) {
+    PVBLK_ADAPTER adapter = (PVBLK_ADAPTER)DeviceExtension;
+    VBLK_LIST finished;
+    BOOLEAN running;
+
+    if (PathId != 0) {
+        return FALSE;
+    }
+    adapter->HwResetBusCount++;
+    if (adapter->State != VblkRunning && adapter->State != VblkResetting && adapter->State != VblkFailed) {
+        return FALSE;
+    }
+    VblkListInitialize(&finished);
+    VblkSetState(adapter, VblkResetting);
+    StorPortNotification(ResetDetected, adapter, 0);
+    running = VblkReset(adapter, &finished);
+    VblkReportUntold(adapter);
+    VblkFinishList(adapter, &finished);
+    return running;
+}
+
+/* May come when the hardware is absent already: then nothing answers, and the state becomes Failed. */
+static VOID VblkStop(PVBLK_ADAPTER Adapter) {
+    VBLK_LIST finished;
+
+    switch (Adapter->State) {
+    case VblkFound:
+    case VblkStopped:
+    case VblkGone:
+        return;
+    default:
+        break;
+    }
+    if (!VirtioPciReset(&Adapter->Pci)) {
+        VblkSetState(Adapter, VblkFailed);
+        return;
+    }
+    VblkListInitialize(&finished);
+    VblkTakeAll(Adapter, &finished, VblkOutcomeBusReset);
+    VblkAnswerResets(Adapter, &finished, VblkOutcomeSuccess);
+    VblkSetState(Adapter, VblkStopped);
+    VblkFinishList(Adapter, &finished);
+}
+
+VOID VblkRemove(PVBLK_ADAPTER Adapter, BOOLEAN Surprise) {
+    VBLK_LIST finished;
+    BOOLEAN quiet = TRUE; /* nothing can write to what is in flight any more */
+
+    Adapter->RemovedFlags |= AEROVBLK_FLAG_REMOVED | (Surprise ? AEROVBLK_FLAG_SURPRISE_REMOVED : 0);
+    VblkReportUntold(Adapter);
+    switch (Adapter->State) {
+    case VblkFound:
+    case VblkStopped:
+    case VblkGone:
+        break;
+    default:
+        quiet = (BOOLEAN)(Surprise || VirtioPciReset(&Adapter->Pci) ||
+                          VirtioPciStatus(&Adapter->Pci) == VIRTIO_STATUS_ABSENT);
+        break;
+    }
+    VblkListInitialize(&finished);
+    if (quiet) {
+        VblkTakeAll(Adapter, &finished, VblkOutcomeNoDevice);
+    }
+    VblkAnswerResets(Adapter, &finished, VblkOutcomeNoDevice);
+    VblkSetState(Adapter, VblkGone);
+    VblkFinishList(Adapter, &finished);
+}
+
+/* Only elements below MaxControlType exist. [ddi HW_ADAPTER_CONTROL] */
+static VOID VblkListControlTypes(PSCSI_SUPPORTED_CONTROL_TYPE_LIST List) {
+    static const UCHAR supported[] = {ScsiQuerySupportedControlTypes, ScsiStopAdapter, ScsiRestartAdapter};
+    ULONG i;
+
+    for (i = 0; i < RTL_NUMBER_OF(supported); i++) {
+        if (supported[i] < List->MaxControlType) {
+            List->SupportedTypeList[supported[i]] = TRUE;
+        }
+    }
+}
+
+/* IRQL: to DIRQL. Locks: Interrupt may be held; StorPort has drained its queues. */
+SCSI_ADAPTER_CONTROL_STATUS NTAPI VblkHwAdapterControl(PVOID DeviceExtension, SCSI_ADAPTER_CONTROL_TYPE ControlType,
+                                                       PVOID Parameters) {
+    PVBLK_ADAPTER adapter = (PVBLK_ADAPTER)DeviceExtension;
+
+    switch (ControlType) {
+    case ScsiQuerySupportedControlTypes:
+        VblkListControlTypes((PSCSI_SUPPORTED_CONTROL_TYPE_LIST)Parameters);
+        return ScsiAdapterControlSuccess;
+    case ScsiStopAdapter:
+        VblkStop(adapter);
+        return ScsiAdapterControlSuccess;
+    case ScsiRestartAdapter:
+        if (adapter->State != VblkStopped && adapter->State != VblkFailed) {
+            return ScsiAdapterControlUnsuccessful;
+        }
+        return VblkStart(adapter) ? ScsiAdapterControlSuccess : ScsiAdapterControlUnsuccessful;
+    default:
+        return ScsiAdapterControlUnsuccessful;
+    }
+}
