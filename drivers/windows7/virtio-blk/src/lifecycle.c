@@ -214,10 +214,17 @@ static BOOLEAN VblkStart(PVBLK_ADAPTER Adapter) {
     return running;
 }
 
-/* The DPC exists from here on; it looks for everything that interrupts before it could only note. IRQL: PASSIVE. */
+/*
+ * The DPC exists from here on; it looks for everything that interrupts before it could only note. A start that failed
+ * is told here, where the event log is in reach, and fails the adapter's start. IRQL: PASSIVE.
+ */
 static BOOLEAN NTAPI VblkPassiveInitialize(PVOID DeviceExtension) {
     PVBLK_ADAPTER adapter = (PVBLK_ADAPTER)DeviceExtension;
 
+    VblkReportUntold(adapter);
+    if (adapter->State != VblkRunning) {
+        return FALSE;
+    }
     StorPortInitializeDpc(adapter, &adapter->Dpc, VblkDpc);
     adapter->DpcReady = TRUE;
     VblkQueueDpc(adapter);
@@ -242,9 +249,10 @@ BOOLEAN NTAPI VblkHwInitialize(PVOID DeviceExtension) {
     PVBLK_ADAPTER adapter = (PVBLK_ADAPTER)DeviceExtension;
 
     VblkAssignMessages(adapter);
-    if (!StorPortEnablePassiveInitialization(adapter, VblkPassiveInitialize) || !VblkStart(adapter)) {
+    if (!StorPortEnablePassiveInitialization(adapter, VblkPassiveInitialize)) {
         return FALSE;
     }
+    (VOID)VblkStart(adapter);
     /* The first capacity is not a change of it. */
     adapter->UnitAttention = FALSE;
     adapter->CapacityChangeEvents = 0;
