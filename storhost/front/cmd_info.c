@@ -8,15 +8,13 @@
 #include "pe/format.h"
 #include "pe/pe.h"
 
-static const char *const version_keys[] = { "FileDescription", "FileVersion", "ProductName",
-					    "ProductVersion",  "CompanyName", "OriginalFilename",
-					    "LegalCopyright" };
+static const char *const version_keys[] = { "FileDescription", "FileVersion",      "ProductName",   "ProductVersion",
+					    "CompanyName",     "OriginalFilename", "LegalCopyright" };
 
 #define VERSION_KEY_COUNT (sizeof(version_keys) / sizeof(version_keys[0]))
 
 /* One reason to refuse the image after the other; says how many there were. */
-static unsigned judge(const struct pe_file *file, void (*refuse)(void *opaque, const char *reason),
-		      void *opaque)
+static unsigned judge(const struct pe_file *file, void (*refuse)(void *opaque, const char *reason), void *opaque)
 {
 	const struct pe_headers *h = pe_headers(file);
 	size_t count;
@@ -31,14 +29,12 @@ static unsigned judge(const struct pe_file *file, void (*refuse)(void *opaque, c
 		reasons++;
 	}
 	if (h->subsystem_major > 6 || (h->subsystem_major == 6 && h->subsystem_minor > 1)) {
-		error_set(&text, "subsystem version %u.%u is newer than 6.1", h->subsystem_major,
-			  h->subsystem_minor);
+		error_set(&text, "subsystem version %u.%u is newer than 6.1", h->subsystem_major, h->subsystem_minor);
 		refuse(opaque, text.text);
 		reasons++;
 	}
 	if (h->checksum != h->computed_checksum) {
-		error_set(&text, "the checksum is 0x%08x and should be 0x%08x", h->checksum,
-			  h->computed_checksum);
+		error_set(&text, "the checksum is 0x%08x and should be 0x%08x", h->checksum, h->computed_checksum);
 		refuse(opaque, text.text);
 		reasons++;
 	}
@@ -61,7 +57,7 @@ static void section_flags(uint32_t characteristics, char flags[6])
 	flags[0] = characteristics & IMAGE_SCN_MEM_READ ? 'r' : '-';
 	flags[1] = characteristics & IMAGE_SCN_MEM_WRITE ? 'w' : '-';
 	flags[2] = characteristics & IMAGE_SCN_MEM_EXECUTE ? 'x' : '-';
-	flags[3] = characteristics & IMAGE_SCN_MEM_NOT_PAGED ? '-' : 'p';
+	flags[3] = characteristics & IMAGE_SCN_MEM_NOT_PAGED ? 'n' : '-';
 	flags[4] = characteristics & IMAGE_SCN_MEM_DISCARDABLE ? 'd' : '-';
 	flags[5] = '\0';
 }
@@ -77,19 +73,15 @@ static void print_headers(const struct pe_headers *h)
 	printf("file size        %zu bytes\n", h->file_size);
 	printf("image            %u bytes at 0x%" PRIx64 ", entry point 0x%x\n", h->image_size, h->image_base,
 	       h->entry_rva);
-	printf("alignment        0x%x in memory, 0x%x in the file\n", h->section_alignment,
-	       h->file_alignment);
+	printf("alignment        0x%x in memory, 0x%x in the file\n", h->section_alignment, h->file_alignment);
 	printf("subsystem        %u%s, version %u.%u\n", h->subsystem,
-	       h->subsystem == IMAGE_SUBSYSTEM_NATIVE ? " (native)" : "", h->subsystem_major,
-	       h->subsystem_minor);
+	       h->subsystem == IMAGE_SUBSYSTEM_NATIVE ? " (native)" : "", h->subsystem_major, h->subsystem_minor);
 	printf("system version   %u.%u\n", h->os_major, h->os_minor);
 	printf("timestamp        0x%08x\n", h->timestamp);
 	printf("checksum         0x%08x stated, 0x%08x computed\n", h->checksum, h->computed_checksum);
 	printf("NX compatible    %s\n", yes_no(h->dll_characteristics & IMAGE_DLLCHARACTERISTICS_NX_COMPAT));
-	printf("dynamic base     %s\n",
-	       yes_no(h->dll_characteristics & IMAGE_DLLCHARACTERISTICS_DYNAMIC_BASE));
-	printf("relocations      %s\n",
-	       h->characteristics & IMAGE_FILE_RELOCS_STRIPPED ? "stripped" : "kept");
+	printf("dynamic base     %s\n", yes_no(h->dll_characteristics & IMAGE_DLLCHARACTERISTICS_DYNAMIC_BASE));
+	printf("relocations      %s\n", h->characteristics & IMAGE_FILE_RELOCS_STRIPPED ? "stripped" : "kept");
 }
 
 static void print_strings(const struct pe_file *file)
@@ -116,7 +108,7 @@ static void print_sections(const struct pe_file *file)
 	const struct pe_section *sections = pe_sections(file, &count);
 	char flags[6];
 
-	printf("\nsection  address   size      in file   flags (read, write, execute, pageable, discardable)\n");
+	printf("\nsection  address   size      in file   flags (read, write, execute, not paged, discardable)\n");
 	for (size_t i = 0; i < count; i++) {
 		section_flags(sections[i].characteristics, flags);
 		cli_print_text(stdout, sections[i].name);

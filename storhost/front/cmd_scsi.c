@@ -175,6 +175,18 @@ static void print_json(const struct machine *machine, const struct port_request 
 	json_end(&json);
 }
 
+static void print_refusal(const struct machine *machine, const struct error *err)
+{
+	struct json json;
+
+	json_begin(&json, stdout);
+	json_open_object(&json, NULL);
+	json_string(&json, "error", err->text);
+	machine_report(machine, &json);
+	json_close(&json);
+	json_end(&json);
+}
+
 static void print_text(const struct machine *machine, const struct port_request *request, const uint8_t *data)
 {
 	char text[80];
@@ -239,6 +251,8 @@ int cmd_scsi(int argc, char **argv)
 		/* The input was good: it is the driver, or the device, that would not have it. */
 		cli_fail(arguments.machine.driver, &err);
 		machine_stop(&machine);
+		if (arguments.json)
+			print_refusal(&machine, &err);
 		machine_free(&machine);
 		return CLI_FINDINGS;
 	}

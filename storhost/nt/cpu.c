@@ -22,6 +22,12 @@ struct queue {
 	struct work *first, **last;
 };
 
+/* A front end inside cpu_wait, on its own stack. */
+struct waiter {
+	struct waiter *next, **link;
+	pthread_cond_t wake;
+};
+
 struct processor {
 	struct cpu cpu; /* first: a struct cpu * is a struct processor * */
 	struct queue inbox, deferred;
@@ -36,12 +42,11 @@ static struct {
 	struct cpu_config config;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;  /* the machine: there may be something to do */
-	pthread_cond_t front; /* front ends: a gate opened, or the machine died */
+	struct waiter *waiters; /* front ends that wait for a gate */
 	struct processor cpus[CPUS_MAX];
 	ucontext_t scheduler;
 	pthread_t engine, device_thread;
 	bool engine_started, device_started;
-	unsigned goals; /* gates that front ends wait for */
 	bool stop, dead;
 	char death[160];
 	bool (*device_step)(void *opaque, uint64_t random);
@@ -343,7 +348,7 @@ static bool schedule_one(void)
 
 static bool engine_should_run(void)
 {
-	return !machine.dead && (machine.goals || machine.config.free_running);
+	return !machine.dead && (machine.waiters || machine.config.free_running);
 }
 
 static void *engine_main(void *arg)
@@ -362,7 +367,7 @@ static void *engine_main(void *arg)
 		pthread_mutex_unlock(&machine.lock);
 		if (!schedule_one() && !timers_fire(true)) {
 			pthread_mutex_lock(&machine.lock);
-			if (machine.goals && !others_runnable(NULL) && !machine.config.free_running) {
+			if (machine.waiters && !others_runnable(NULL) && !machine.config.free_running) {
 				pthread_mutex_unlock(&machine.lock);
 				cpu_die("nothing in the machine can move any more");
 			} else {
@@ -525,30 +530,49 @@ void cpu_wake(void)
 
 /* ---- front ends ---- */
 
+/* Under machine.lock. From here on the machine has one reason less to run. */
+static void waiter_remove(struct waiter *waiter)
+{
+	*waiter->link = waiter->next;
+	if (waiter->next)
+		waiter->next->link = waiter->link;
+	waiter->link = NULL;
+}
+
 void gate_open(struct gate *gate)
 {
 	pthread_mutex_lock(&machine.lock);
 	gate->open = true;
-	if (gate->awaited)
-		machine.goals--;
-	pthread_cond_broadcast(&machine.front);
+	if (gate->waiter) {
+		waiter_remove(gate->waiter);
+		pthread_cond_signal(&gate->waiter->wake);
+	}
 	pthread_mutex_unlock(&machine.lock);
 }
 
 bool cpu_wait(struct gate *gate)
 {
+	struct waiter waiter = { .next = NULL, .link = NULL, .wake = PTHREAD_COND_INITIALIZER };
 	bool open;
 
 	pthread_mutex_lock(&machine.lock);
 	if (!gate->open && !machine.dead) {
-		gate->awaited = true;
-		machine.goals++;
+		gate->waiter = &waiter;
+		waiter.next = machine.waiters;
+		waiter.link = &machine.waiters;
+		if (waiter.next)
+			waiter.next->link = &waiter.next;
+		machine.waiters = &waiter;
 		pthread_cond_broadcast(&machine.wake);
 	}
 	while (!gate->open && !machine.dead)
-		pthread_cond_wait(&machine.front, &machine.lock);
+		pthread_cond_wait(&waiter.wake, &machine.lock);
 	open = gate->open;
+	gate->waiter = NULL;
+	if (waiter.link)
+		waiter_remove(&waiter);
 	pthread_mutex_unlock(&machine.lock);
+	pthread_cond_destroy(&waiter.wake);
 	return open;
 }
 
@@ -591,7 +615,8 @@ void cpu_die(const char *why)
 	if (!machine.dead)
 		snprintf(machine.death, sizeof(machine.death), "%s", why);
 	__atomic_store_n(&machine.dead, true, __ATOMIC_RELEASE);
-	pthread_cond_broadcast(&machine.front);
+	for (struct waiter *waiter = machine.waiters; waiter; waiter = waiter->next)
+		pthread_cond_signal(&waiter->wake);
 	pthread_cond_broadcast(&machine.wake);
 	pthread_mutex_unlock(&machine.lock);
 	if (current)
@@ -634,7 +659,6 @@ int cpus_start(const struct cpu_config *config, struct error *err)
 	machine.epoch = monotonic_us();
 	pthread_mutex_init(&machine.lock, NULL);
 	pthread_cond_init(&machine.wake, NULL);
-	pthread_cond_init(&machine.front, NULL);
 	for (unsigned i = 0; i < config->cpus; i++) {
 		struct processor *p = &machine.cpus[i];
 
@@ -662,10 +686,10 @@ void cpus_stop(void)
 	for (unsigned i = 0; i < machine.config.cpus; i++) {
 		struct processor *p = &machine.cpus[i];
 
-		/* One that was stopped inside the driver stays where it is. */
-		if (p->started && !p->parked)
+		/* One of a dead machine may be anywhere in the driver, and stays there. */
+		if (p->started && !machine.dead)
 			pthread_join(p->thread, NULL);
-		if (p->stack)
+		if (p->stack && !machine.dead)
 			munmap(p->stack, FIBER_STACK);
 	}
 }

@@ -89,7 +89,8 @@ void cpu_defer(struct cpu *cpu, struct work *work);     /* runs at DISPATCH_LEVE
  * died first.
  */
 struct gate {
-	bool open, awaited;
+	bool open;
+	struct waiter *waiter; /* the front end, while it waits */
 };
 void gate_open(struct gate *gate);
 bool cpu_wait(struct gate *gate);

@@ -40,16 +40,16 @@ void export_stub_enter(unsigned long stub) __attribute__((visibility("hidden"), 
 #define QUOTE(x) #x
 #define STRING(x) QUOTE(x)
 #ifdef __x86_64__
-#define STUB_ENTER                                                                                           \
-	"pop %rdi\n"                                                                                         \
-	"and $-16, %rsp\n"                                                                                   \
+#define STUB_ENTER                                                                                                     \
+	"pop %rdi\n"                                                                                                   \
+	"and $-16, %rsp\n"                                                                                             \
 	"cld\n"
 #else
-#define STUB_ENTER                                                                                           \
-	"pop %eax\n"                                                                                         \
-	"and $-16, %esp\n"                                                                                   \
-	"sub $12, %esp\n"                                                                                    \
-	"push %eax\n"                                                                                        \
+#define STUB_ENTER                                                                                                     \
+	"pop %eax\n"                                                                                                   \
+	"and $-16, %esp\n"                                                                                             \
+	"sub $12, %esp\n"                                                                                              \
+	"push %eax\n"                                                                                                  \
 	"cld\n"
 #endif
 
@@ -120,7 +120,6 @@ enum export_state export_find(enum pe_machine machine, const char *dll, const ch
 		*address = implementation;
 	else if (address)
 		*address = (void *)(uintptr_t)(export_stubs +
-					       (module->first + (unsigned)(found - module->exports)) *
-						       STUB_SIZE);
+					       (module->first + (unsigned)(found - module->exports)) * STUB_SIZE);
 	return implementation ? EXPORT_IMPLEMENTED : EXPORT_STUB;
 }

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* The routines of ntoskrnl.exe and hal.dll that StorPort miniports are known to import. */
 #include <ntddk.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "nt/cpu.h"
 #include "nt/exports.h"
+#include "nt/guest.h"
 #include "verify/verify.h"
 
 #define CALLER ((uintptr_t)__builtin_return_address(0))
@@ -20,22 +19,35 @@ VOID NTAPI KeBugCheckEx(ULONG code, ULONG_PTR p1, ULONG_PTR p2, ULONG_PTR p3, UL
 
 static PVOID NTAPIV nt_memcpy(PVOID to, const void *from, SIZE_T size)
 {
-	return memcpy(to, from, size);
+	guest_move(to, from, size, CALLER);
+	return to;
 }
 
 static PVOID NTAPIV nt_memmove(PVOID to, const void *from, SIZE_T size)
 {
-	return memmove(to, from, size);
+	guest_move(to, from, size, CALLER);
+	return to;
 }
 
 static PVOID NTAPIV nt_memset(PVOID to, int value, SIZE_T size)
 {
-	return memset(to, value, size);
+	guest_fill(to, value, size, CALLER);
+	return to;
 }
 
 static int NTAPIV nt_memcmp(const void *a, const void *b, SIZE_T size)
 {
-	return memcmp(a, b, size);
+	const uint8_t *left = a, *right = b;
+
+	for (SIZE_T i = 0; i < size; i++) {
+		uint8_t x = 0, y = 0;
+
+		if (!guest_read(&x, left + i, 1, CALLER) || !guest_read(&y, right + i, 1, CALLER))
+			return 1;
+		if (x != y)
+			return x < y ? -1 : 1;
+	}
+	return 0;
 }
 
 static KIRQL NTAPI nt_get_current_irql(void)

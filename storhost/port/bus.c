@@ -353,7 +353,8 @@ int bus_connect(struct port *port, struct error *err)
 	if (port->options.interrupts != INTERRUPT_LINE && !capability)
 		return error_set(err, "the device has no %s capability", id == CAPABILITY_MSIX ? "MSI-X" : "MSI");
 	port->message_count = 0;
-	if (!capability || !port->config->HwMSInterruptRoutine) {
+	if (!capability || !port->config->HwMSInterruptRoutine ||
+	    !call_target(port, (void *)(uintptr_t)port->config->HwMSInterruptRoutine, "HwMSInterruptRoutine", 0)) {
 		port->line.interrupt.service = line_service;
 		port->line.interrupt.opaque = port;
 		port->line.interrupt.lock = &port->interrupt_lock;

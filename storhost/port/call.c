@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* The border between the port and driver code, in both directions. */
 #include "port/internal.h"
-#include "port/exports.h"
-#include "trap/machine.h"
 
 static const struct {
 	enum callback callback;
@@ -76,47 +74,10 @@ void call_check(const struct call_rule *rule, uintptr_t pc)
 	cpu_point();
 }
 
-/* ---- memory that the driver names ---- */
-
-static bool guest_fault(const void *address, size_t size, bool write, uintptr_t pc)
+bool call_target(const struct port *port, const void *routine, const char *what, uintptr_t pc)
 {
-	verify_report(RULE_CALL_ARGUMENT, pc, "%p, %zu bytes, cannot be %s", address, size, write ? "written" : "read");
+	if (routine && (!port->module || pe_module_contains(port->module, routine)))
+		return true;
+	verify_report(RULE_CALL_ARGUMENT, pc, "%s is %p, which is not code of the driver", what, routine);
 	return false;
-}
-
-bool guest_read(void *to, const void *from, size_t size, uintptr_t pc)
-{
-	return !trap_copy(to, from, size) || guest_fault(from, size, false, pc);
-}
-
-bool guest_write(void *to, const void *from, size_t size, uintptr_t pc)
-{
-	return !trap_copy(to, from, size) || guest_fault(to, size, true, pc);
-}
-
-bool guest_string(char *to, const char *from, size_t size, uintptr_t pc)
-{
-	for (size_t i = 0; i + 1 < size; i++) {
-		to[i + 1] = '\0';
-		if (!guest_read(&to[i], from + i, 1, pc)) {
-			to[i] = '\0';
-			return false;
-		}
-		if (!to[i])
-			break;
-	}
-	return true;
-}
-
-bool guest_wide_string(char *to, const uint16_t *from, size_t size, uintptr_t pc)
-{
-	uint16_t unit = 1;
-
-	for (size_t i = 0; i + 1 < size && unit; i++) {
-		if (!guest_read(&unit, from + i, sizeof(unit), pc))
-			unit = 0;
-		to[i] = (char)(unit < 0x80 ? unit : '?');
-		to[i + 1] = '\0';
-	}
-	return true;
 }

@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* The exports of storport.sys that are neither notifications nor extended functions, and the table of them all. */
-#include "port/exports.h"
-
-#include <string.h>
-#include <time.h>
-
 #include "nt/exports.h"
+#include "nt/guest.h"
 #include "nt/pool.h"
 #include "nt/registry.h"
 #include "port/internal.h"
@@ -19,10 +15,33 @@
 
 static bool init_data_complete(const HW_INITIALIZATION_DATA *data)
 {
-	return data->AdapterInterfaceType == PCIBus && data->HwInitialize && data->HwStartIo && data->HwInterrupt &&
-	       data->HwFindAdapter && data->HwResetBus && data->HwAdapterControl && !data->HwDmaStarted &&
-	       !data->HwAdapterState && data->NeedPhysicalAddresses && data->TaggedQueuing && data->AutoRequestSense &&
+	return data->AdapterInterfaceType == PCIBus && !data->HwDmaStarted && !data->HwAdapterState &&
+	       data->NeedPhysicalAddresses && data->TaggedQueuing && data->AutoRequestSense &&
 	       data->MultipleRequestPerLu && data->MapBuffers <= STOR_MAP_NON_READ_WRITE_BUFFERS;
+}
+
+static bool init_callbacks_good(const struct port *port, const HW_INITIALIZATION_DATA *data, uintptr_t pc)
+{
+	const struct {
+		const char *name;
+		void *routine;
+		bool optional;
+	} callbacks[] = {
+		{ "HwFindAdapter", (void *)(uintptr_t)data->HwFindAdapter, false },
+		{ "HwInitialize", (void *)(uintptr_t)data->HwInitialize, false },
+		{ "HwStartIo", (void *)(uintptr_t)data->HwStartIo, false },
+		{ "HwInterrupt", (void *)(uintptr_t)data->HwInterrupt, false },
+		{ "HwResetBus", (void *)(uintptr_t)data->HwResetBus, false },
+		{ "HwAdapterControl", (void *)(uintptr_t)data->HwAdapterControl, false },
+		{ "HwBuildIo", (void *)(uintptr_t)data->HwBuildIo, true },
+	};
+	bool good = true;
+
+	for (size_t i = 0; i < sizeof(callbacks) / sizeof(callbacks[0]); i++) {
+		if (callbacks[i].routine || !callbacks[i].optional)
+			good &= call_target(port, callbacks[i].routine, callbacks[i].name, pc);
+	}
+	return good;
 }
 
 ULONG NTAPI StorPortInitialize(PVOID driver_object, PVOID registry_path, PHW_INITIALIZATION_DATA data, PVOID context)
@@ -45,6 +64,8 @@ ULONG NTAPI StorPortInitialize(PVOID driver_object, PVOID registry_path, PHW_INI
 		verify_report(RULE_INIT_DATA, CALLER, "a member that StorPort requires is missing or wrong");
 		return (ULONG)STATUS_INVALID_PARAMETER;
 	}
+	if (!init_callbacks_good(port, &copy, CALLER))
+		return (ULONG)STATUS_INVALID_PARAMETER;
 	port->init = copy;
 	port->initialized = true;
 	return STATUS_SUCCESS;
@@ -275,7 +296,7 @@ BOOLEAN NTAPI StorPortSynchronizeAccess(PVOID extension, PSTOR_SYNCHRONIZED_ACCE
 	int irql;
 
 	CALL("StorPortSynchronizeAccess", IRQL_DISPATCH, CB_RUNNING & ~(CB_INTERRUPT | CB_MS_INTERRUPT | CB_INITIALIZE));
-	if (!port || !routine)
+	if (!port || !call_target(port, (void *)(uintptr_t)routine, "the routine of StorPortSynchronizeAccess", CALLER))
 		return FALSE;
 	irql = lock_acquire(&port->interrupt_lock, CALLER);
 	callback_enter(&frame, CB_SYNCHRONIZE);
@@ -393,13 +414,13 @@ BOOLEAN NTAPI StorPortRegistryWrite(PVOID extension, PUCHAR name, ULONG global, 
 VOID NTAPI StorPortMoveMemory(PVOID to, PVOID from, ULONG length)
 {
 	CALL("StorPortMoveMemory", IRQL_DEVICE, CB_ANY);
-	memmove(to, from, length);
+	guest_move(to, from, length, CALLER);
 }
 
 VOID NTAPI ScsiPortMoveMemory(PVOID to, PVOID from, ULONG length)
 {
 	CALL("ScsiPortMoveMemory", IRQL_DEVICE, CB_ANY);
-	memmove(to, from, length);
+	guest_move(to, from, length, CALLER);
 }
 
 static uint64_t register_read(void *extension, const volatile void *address, unsigned width, uintptr_t pc)

@@ -2,7 +2,7 @@
 /* StorPortExtendedFunction: the codes that Windows 7 knows. */
 #include "port/internal.h"
 #include "nt/pool.h"
-#include "port/exports.h"
+#include "nt/guest.h"
 
 #define STATUS(name) ((ULONG)STOR_STATUS_##name)
 

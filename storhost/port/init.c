@@ -449,13 +449,13 @@ void port_stop(struct port *port)
 
 void port_free(struct port *port)
 {
-	if (!port)
+	/* A dead machine may still be running somewhere in the driver: all that it can reach stays. */
+	if (!port || cpu_dead())
 		return;
-	if (!cpu_dead())
-		pool_report_leaks();
+	pool_report_leaks();
 	slots_destroy(port);
 	adapter = NULL;
-	if (port->module && !cpu_dead())
+	if (port->module)
 		pe_unmap(port->module);
 	pe_close(port->file);
 	for (unsigned i = 0; i < port->event_count; i++)

@@ -148,6 +148,8 @@ struct call_rule {
 	int callbacks;
 };
 void call_check(const struct call_rule *rule, uintptr_t pc);
+/* Whether the port may call what the driver named as `what`: a finding where it is not the driver's code. */
+bool call_target(const struct port *port, const void *routine, const char *what, uintptr_t pc);
 const char *callback_name(enum callback callback);
 
 /* The adapter that a device extension belongs to; a finding, and NULL, when it is none. */

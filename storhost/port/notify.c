@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* StorPortNotification: completions, DPCs, locks, timers. */
 #include "port/internal.h"
-#include "port/exports.h"
+#include "nt/guest.h"
 
 static void dpc_run(struct work *work)
 {
@@ -46,8 +46,10 @@ static void dpc_initialize(struct port *port, STOR_DPC *object, void *routine, u
 	call_check(&rule, pc);
 	if (!dpc)
 		dpc = dpc_find(port, NULL);
-	if (!dpc || !object || !routine) {
-		verify_report(RULE_CALL_ARGUMENT, pc, "StorPortInitializeDpc: object %p, routine %p", (void *)object, routine);
+	if (!call_target(port, routine, "the routine of a DPC", pc))
+		return;
+	if (!dpc || !object) {
+		verify_report(RULE_CALL_ARGUMENT, pc, "StorPortInitializeDpc of %p, after %u others", (void *)object, DPCS);
 		return;
 	}
 	dpc->port = port;
@@ -164,10 +166,10 @@ static void timer_run(struct work *work)
 
 static void timer_request(struct port *port, PHW_TIMER routine, ULONG microseconds, uintptr_t pc)
 {
-	if (!routine && microseconds)
-		verify_report(RULE_CALL_ARGUMENT, pc, "RequestTimerCall without a routine");
+	if (microseconds && !call_target(port, (void *)(uintptr_t)routine, "the routine of RequestTimerCall", pc))
+		return;
 	port->timer_routine = routine;
-	if (microseconds && routine)
+	if (microseconds)
 		timer_set(&port->driver_timer, microseconds, timer_run);
 	else
 		timer_cancel(&port->driver_timer);
@@ -176,7 +178,8 @@ static void timer_request(struct port *port, PHW_TIMER routine, ULONG microsecon
 static void passive_enable(struct port *port, HW_PASSIVE_INITIALIZE_ROUTINE *routine, LONG *accepted, uintptr_t pc)
 {
 	static const struct call_rule rule = { "StorPortEnablePassiveInitialization", IRQL_DEVICE, CB_INITIALIZE };
-	LONG yes = cpu_self()->callback == CB_INITIALIZE && routine;
+	LONG yes = cpu_self()->callback == CB_INITIALIZE &&
+		   call_target(port, (void *)(uintptr_t)routine, "the passive initialization routine", pc);
 
 	call_check(&rule, pc);
 	if (yes)

@@ -154,7 +154,7 @@ bool port_execute(struct port *port, struct port_request *request)
 	execution->request = *request;
 	execution->request.opaque = execution;
 	execution->request.done = execute_done;
-	execution->gate = (struct gate){ false, false };
+	execution->gate = (struct gate){ .open = false };
 	port_submit(port, &execution->request);
 	done = cpu_wait(&execution->gate);
 	*request = execution->request;

@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* What the files that implement storport.sys's exports share: variadic arguments of drivers, and their memory. */
-#ifndef STORHOST_PORT_EXPORTS_H
-#define STORHOST_PORT_EXPORTS_H
+/*
+ * What a driver hands to an export: variadic arguments of its calling convention, and memory that may not be there.
+ *
+ * The copies report a bad address as the driver's fault (CALL-ARGUMENT, at pc) and return false; nothing of the
+ * machine is lost by it. guest_move and guest_fill stand for routines that have no way to fail: there a bad address
+ * is a crash of the driver, and they do not return from it.
+ */
+#ifndef STORHOST_NT_GUEST_H
+#define STORHOST_NT_GUEST_H
 
 #include <stdarg.h>
 #include <stdbool.h>
@@ -20,12 +26,14 @@ typedef va_list guest_va_list;
 #endif
 #define guest_va_arg(ap, type) __builtin_va_arg(ap, type)
 
-/* Copies between the port and memory that a driver named. A bad address is the driver's fault: a finding, false. */
 bool guest_read(void *to, const void *from, size_t size, uintptr_t pc);
 bool guest_write(void *to, const void *from, size_t size, uintptr_t pc);
 /* Copies a string of the driver's, cut to size - 1 characters. */
 bool guest_string(char *to, const char *from, size_t size, uintptr_t pc);
 /* The same from UTF-16; characters beyond ASCII become '?'. */
 bool guest_wide_string(char *to, const uint16_t *from, size_t size, uintptr_t pc);
+
+void guest_move(void *to, const void *from, size_t size, uintptr_t pc);
+void guest_fill(void *to, int value, size_t size, uintptr_t pc);
 
 #endif
