@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * The seam between a PCI function and the machine it is plugged into.
+ *
+ * A device knows no guest: it answers configuration and BAR accesses, moves bytes in guest memory through
+ * `translate`, and signals interrupts. The machine (port/) plays firmware and operating system: it assigns BAR
+ * addresses, programs MSI or MSI-X, and decides when the device may work.
+ *
+ * Order of use: create (by a device's own constructor) → device_attach → config and BAR accesses, device_step, in any
+ * order and from any thread → device_destroy. Nothing may be called after destroy, and destroy waits for nobody: the
+ * machine has stopped its threads before.
+ *
+ * Work is asynchronous. A register write never completes a request inside the call: it marks work and calls
+ * bus->wake(). The machine then calls device_step() until it returns false; one step fetches, or performs, or finishes
+ * one request. The random number that it passes decides everything that a real device leaves to chance (which of the
+ * ready requests finishes first, how many are fetched before one finishes), so a run can be repeated from its seed.
+ */
+#ifndef STORHOST_DEVICE_DEVICE_H
+#define STORHOST_DEVICE_DEVICE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct device;
+
+/* What the machine offers a device. All may be called from any thread that is inside a device function. */
+struct device_bus {
+	void *opaque;
+	/*
+	 * Host address of guest bytes [addr, addr+len), or NULL where the guest has no memory that the device may use so
+	 * (the machine reports that as the driver's fault). write: the device will write. Guest memory may be scattered:
+	 * a device asks page by page (no call may cross a 4 KiB boundary). Valid until the next call.
+	 */
+	void *(*translate)(void *opaque, uint64_t addr, uint32_t len, bool write);
+	void (*set_intx)(void *opaque, bool asserted);               /* level of INTA# */
+	void (*msi_write)(void *opaque, uint64_t addr, uint32_t data); /* one message, MSI or MSI-X */
+	void (*wake)(void *opaque);                                   /* device_step has something to do */
+	/* The device saw the driver break the protocol. clause: of the contract or the specification. */
+	void (*blame)(void *opaque, const char *clause, const char *text);
+};
+
+/* Counters, never reset. Read them when the device is quiet. */
+struct device_stats {
+	uint64_t doorbells;    /* writes to a notify register */
+	uint64_t interrupts;   /* messages written, or rising edges of INTA# */
+	uint64_t requests;     /* completed, whatever their status */
+	uint64_t bytes_read;   /* from the medium */
+	uint64_t bytes_written;
+	uint64_t flushes;
+	uint64_t mmio_reads;   /* BAR accesses other than the MSI-X table */
+	uint64_t mmio_writes;
+};
+
+struct device_ops {
+	const char *name;
+	/* width 1, 2 or 4; offset below 256, naturally aligned; all-ones where there is nothing. */
+	uint32_t (*config_read)(struct device *dev, unsigned offset, unsigned width);
+	void (*config_write)(struct device *dev, unsigned offset, unsigned width, uint32_t value);
+	/* Length in bytes of memory BAR n (0..5); 0 if it is absent or the upper half of a 64-bit one. */
+	uint64_t (*bar_length)(struct device *dev, unsigned bar);
+	uint64_t (*bar_read)(struct device *dev, unsigned bar, uint64_t offset, unsigned width);
+	void (*bar_write)(struct device *dev, unsigned bar, uint64_t offset, unsigned width, uint64_t value);
+	/* At most one unit of work; false when there is nothing to do until the next wake(). */
+	bool (*step)(struct device *dev, uint64_t random);
+	/* Power was lost and came back: everything but the medium is as after power-on. */
+	void (*power_cycle)(struct device *dev);
+	const struct device_stats *(*stats)(struct device *dev);
+	void (*destroy)(struct device *dev);
+};
+
+struct device {
+	const struct device_ops *ops;
+	struct device_bus bus;
+};
+
+static inline void device_attach(struct device *dev, const struct device_bus *bus)
+{
+	dev->bus = *bus;
+}
+
+#endif

@@ -1,0 +1,957 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * The virtio block device: the disk file, its configuration structure, and requests from fetch to completion.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#ifndef _FILE_OFFSET_BITS
+#define _FILE_OFFSET_BITS 64
+#endif
+#include "device/virtio_blk.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "device/bus.h"
+#include "virtio_blk_spec.h"
+#include "virtio_spec.h"
+
+#define SECTOR VIRTIO_BLK_SECTOR_SIZE
+#define QUEUE 0u
+/* Bytes moved between the medium and the guest at a time. */
+#define CHUNK (256u * 1024)
+/* Where the MSI-X structures lie when they share the regions' BAR: in its last 2 KiB. See place_msix. */
+#define MSIX_SHARED_BYTES 0x800u
+#define BAD_STATUS 0x55
+
+enum request_state {
+	REQUEST_FREE,
+	REQUEST_FETCHED, /* waits to be performed */
+	REQUEST_RUNNING, /* a thread performs it, without the lock */
+	REQUEST_DONE,    /* waits to be returned */
+};
+
+struct request {
+	enum request_state state;
+	uint64_t order; /* of the fetch */
+	struct vring_chain chain;
+	uint32_t type;
+	uint64_t sector;
+	uint64_t bytes; /* of data */
+	uint8_t status;
+};
+
+struct virtio_blk {
+	struct device dev;
+	struct device_stats stats;
+	struct virtio_blk_options options;
+	struct virtio_pci vp;
+	int fd;
+	bool is_file;
+	pthread_mutex_t lock;    /* everything below, vp and stats */
+	pthread_cond_t changed;  /* running or frozen changed */
+	uint64_t capacity;       /* sectors */
+	uint64_t capacity_shown; /* largest since the last reset: what a driver can have read */
+	bool writeback;
+	bool kicked; /* the ring may have chains that were not fetched */
+	bool stalled;
+	bool frozen;    /* no request may begin to run */
+	bool powerless; /* nothing may reach the guest any more */
+	unsigned running;
+	unsigned unsignalled;     /* requests returned since the last interrupt */
+	uint64_t fetched;         /* counts requests, for their order */
+	uint64_t returned;        /* counts requests, for the fault */
+	struct request request[]; /* options.outstanding elements */
+};
+
+static struct virtio_blk *of(struct device *dev)
+{
+	return (struct virtio_blk *)(void *)((char *)dev - offsetof(struct virtio_blk, dev));
+}
+
+static bool offers(const struct virtio_blk *blk, unsigned feature)
+{
+	return blk->options.pci.features & VIRTIO_FEATURE(feature);
+}
+
+/* Locks: held. The ring, as long as requests may be served. */
+static struct vring *live(struct virtio_blk *blk)
+{
+	return blk->powerless || blk->stalled ? NULL : virtio_pci_queue(&blk->vp, QUEUE);
+}
+
+/* Device configuration */
+
+static unsigned blk_config_field(unsigned offset)
+{
+	static const uint8_t width[sizeof(struct virtio_blk_config)] = {
+		[offsetof(struct virtio_blk_config, capacity)] = 4,
+		[offsetof(struct virtio_blk_config, capacity) + 4] = 4,
+		[offsetof(struct virtio_blk_config, size_max)] = 4,
+		[offsetof(struct virtio_blk_config, seg_max)] = 4,
+		[offsetof(struct virtio_blk_config, geometry.cylinders)] = 2,
+		[offsetof(struct virtio_blk_config, geometry.heads)] = 1,
+		[offsetof(struct virtio_blk_config, geometry.sectors)] = 1,
+		[offsetof(struct virtio_blk_config, blk_size)] = 4,
+		[offsetof(struct virtio_blk_config, topology.physical_block_exp)] = 1,
+		[offsetof(struct virtio_blk_config, topology.alignment_offset)] = 1,
+		[offsetof(struct virtio_blk_config, topology.min_io_size)] = 2,
+		[offsetof(struct virtio_blk_config, topology.opt_io_size)] = 4,
+		[offsetof(struct virtio_blk_config, writeback)] = 1,
+		[offsetof(struct virtio_blk_config, unused0)] = 1,
+		[offsetof(struct virtio_blk_config, num_queues)] = 2,
+		[offsetof(struct virtio_blk_config, max_discard_sectors)] = 4,
+		[offsetof(struct virtio_blk_config, max_discard_seg)] = 4,
+		[offsetof(struct virtio_blk_config, discard_sector_alignment)] = 4,
+		[offsetof(struct virtio_blk_config, max_write_zeroes_sectors)] = 4,
+		[offsetof(struct virtio_blk_config, max_write_zeroes_seg)] = 4,
+		[offsetof(struct virtio_blk_config, write_zeroes_may_unmap)] = 1,
+		[offsetof(struct virtio_blk_config, unused1)] = 1,
+		[offsetof(struct virtio_blk_config, unused1) + 1] = 1,
+		[offsetof(struct virtio_blk_config, unused1) + 2] = 1,
+		[offsetof(struct virtio_blk_config, max_secure_erase_sectors)] = 4,
+		[offsetof(struct virtio_blk_config, max_secure_erase_seg)] = 4,
+		[offsetof(struct virtio_blk_config, secure_erase_sector_alignment)] = 4,
+	};
+
+	return offset < sizeof(width) ? width[offset] : 0;
+}
+
+static uint8_t blk_config_read(void *opaque, unsigned offset)
+{
+	const struct virtio_blk *blk = opaque;
+	struct virtio_blk_config config = { .capacity = blk->capacity };
+
+	if (offers(blk, VIRTIO_BLK_F_SEG_MAX))
+		config.seg_max = blk->options.seg_max;
+	if (offers(blk, VIRTIO_BLK_F_BLK_SIZE))
+		config.blk_size = blk->options.blk_size;
+	if (offers(blk, VIRTIO_BLK_F_TOPOLOGY))
+		config.topology.min_io_size = 1;
+	if (offers(blk, VIRTIO_BLK_F_CONFIG_WCE))
+		config.writeback = blk->writeback;
+	if (offers(blk, VIRTIO_BLK_F_MQ))
+		config.num_queues = (le16)blk->options.pci.num_queues;
+	return ((const uint8_t *)&config)[offset];
+}
+
+static bool blk_config_write(void *opaque, unsigned offset, unsigned width, uint32_t value)
+{
+	struct virtio_blk *blk = opaque;
+
+	if (offset != offsetof(struct virtio_blk_config, writeback) || width != 1 ||
+	    !virtio_pci_negotiated(&blk->vp, VIRTIO_BLK_F_CONFIG_WCE))
+		return false;
+	blk->writeback = value & 1;
+	return true;
+}
+
+/* [virtio 5.2.5.2] */
+static void blk_negotiated(void *opaque)
+{
+	struct virtio_blk *blk = opaque;
+
+	if (virtio_pci_negotiated(&blk->vp, VIRTIO_BLK_F_CONFIG_WCE) &&
+	    !virtio_pci_negotiated(&blk->vp, VIRTIO_BLK_F_FLUSH))
+		blk->writeback = false;
+}
+
+/* Whether a write must be durable before it completes. [virtio 5.2.6.2] */
+static bool write_through(struct virtio_blk *blk)
+{
+	if (virtio_pci_negotiated(&blk->vp, VIRTIO_BLK_F_CONFIG_WCE))
+		return !blk->writeback;
+	return offers(blk, VIRTIO_BLK_F_FLUSH) && !virtio_pci_negotiated(&blk->vp, VIRTIO_BLK_F_FLUSH);
+}
+
+/* Doorbell and reset */
+
+static void blk_notified(void *opaque, unsigned queue)
+{
+	struct virtio_blk *blk = opaque;
+
+	(void)queue;
+	blk->kicked = true;
+	if (live(blk))
+		blk->dev.bus.wake(blk->dev.bus.opaque);
+}
+
+/* Forgets every request but those that run, which end as free ones. */
+static bool blk_stop(void *opaque)
+{
+	struct virtio_blk *blk = opaque;
+
+	for (unsigned i = 0; i < blk->options.outstanding; i++)
+		if (blk->request[i].state != REQUEST_RUNNING)
+			blk->request[i].state = REQUEST_FREE;
+	blk->kicked = false;
+	blk->stalled = false;
+	blk->unsignalled = 0;
+	blk->writeback = true;
+	blk->capacity_shown = blk->capacity;
+	return blk->running == 0;
+}
+
+static const struct virtio_pci_type blk_type = {
+	.config_length = sizeof(struct virtio_blk_config),
+	.config_field = blk_config_field,
+	.config_read = blk_config_read,
+	.config_write = blk_config_write,
+	.negotiated = blk_negotiated,
+	.notified = blk_notified,
+	.stop = blk_stop,
+};
+
+/* Fetching */
+
+/* Data segments: those with a byte of the stream before its status, or behind its header. */
+static unsigned data_segments(const struct request *r, bool write)
+{
+	const struct vring_segment *segment = r->chain.segment;
+	uint64_t end = 0;
+	unsigned count = 0;
+
+	if (!write) {
+		count = r->chain.writable;
+		return segment[r->chain.readable + count - 1].len == 1 ? count - 1 : count;
+	}
+	for (unsigned i = 0; i < r->chain.readable; i++) {
+		end += segment[i].len;
+		count += end > sizeof(struct virtio_blk_req);
+	}
+	return count;
+}
+
+static bool past(const struct request *r, uint64_t capacity)
+{
+	uint64_t sectors = r->bytes / SECTOR;
+
+	return r->sector > capacity || sectors > capacity - r->sector;
+}
+
+/* Status of a read or write before it is performed, which looks at the capacity again. [contract 3.1] */
+static uint8_t judge_transfer(struct virtio_blk *blk, const struct request *r)
+{
+	const struct device_bus *bus = &blk->dev.bus;
+	bool write = r->type == VIRTIO_BLK_T_OUT;
+	unsigned segments = data_segments(r, write);
+
+	if (write ? r->chain.writable_bytes != 1 : r->chain.readable_bytes != sizeof(struct virtio_blk_req)) {
+		bus_blame(bus, "virtio 5.2.6", "request type %u has data of the other direction", r->type);
+		return VIRTIO_BLK_S_IOERR;
+	}
+	if (segments == 0 || (offers(blk, VIRTIO_BLK_F_SEG_MAX) && segments > blk->options.seg_max)) {
+		bus_blame(bus, "contract 3.1", "a request has %u data segments, seg_max is %u", segments,
+			  blk->options.seg_max);
+		return VIRTIO_BLK_S_IOERR;
+	}
+	if (r->bytes % SECTOR) {
+		bus_blame(bus, "contract 3.1", "a request has %llu bytes of data, not a multiple of 512",
+			  (unsigned long long)r->bytes);
+		return VIRTIO_BLK_S_IOERR;
+	}
+	if (past(r, blk->capacity_shown))
+		bus_blame(bus, "virtio 5.2.6.1", "a request goes past the capacity: sector %llu, %llu bytes",
+			  (unsigned long long)r->sector, (unsigned long long)r->bytes);
+	if (write && offers(blk, VIRTIO_BLK_F_RO))
+		return VIRTIO_BLK_S_IOERR;
+	return VIRTIO_BLK_S_OK;
+}
+
+static uint8_t judge(struct virtio_blk *blk, struct request *r)
+{
+	const struct device_bus *bus = &blk->dev.bus;
+	uint64_t readable = r->chain.readable_bytes - sizeof(struct virtio_blk_req);
+	uint64_t writable = r->chain.writable_bytes - 1;
+
+	switch (r->type) {
+	case VIRTIO_BLK_T_IN:
+		r->bytes = writable;
+		return judge_transfer(blk, r);
+	case VIRTIO_BLK_T_OUT:
+		r->bytes = readable;
+		return judge_transfer(blk, r);
+	case VIRTIO_BLK_T_FLUSH:
+		if (!offers(blk, VIRTIO_BLK_F_FLUSH))
+			return VIRTIO_BLK_S_UNSUPP;
+		if (r->sector)
+			bus_blame(bus, "virtio 5.2.6.1", "a FLUSH has sector %llu and not 0",
+				  (unsigned long long)r->sector);
+		if (readable || writable)
+			bus_blame(bus, "virtio 5.2.6.1", "a FLUSH has data");
+		return VIRTIO_BLK_S_OK;
+	case VIRTIO_BLK_T_GET_ID:
+		if (!blk->options.serial[0])
+			return VIRTIO_BLK_S_UNSUPP;
+		if (writable == VIRTIO_BLK_ID_BYTES)
+			return VIRTIO_BLK_S_OK;
+		bus_blame(bus, "virtio 5.2.6.1", "GET_ID has %llu bytes of data and not 20",
+			  (unsigned long long)writable);
+		return VIRTIO_BLK_S_IOERR;
+	default:
+		return VIRTIO_BLK_S_UNSUPP;
+	}
+}
+
+/* Breaks the ring: the chain is not a request, and there is no status byte to say so. */
+static void refuse_chain(struct virtio_blk *blk, struct vring *ring, const struct vring_chain *chain)
+{
+	bus_blame(&blk->dev.bus, "virtio 5.2.6", "chain %u has %llu bytes to read and %llu to write: not a request",
+		  chain->head, (unsigned long long)chain->readable_bytes, (unsigned long long)chain->writable_bytes);
+	ring->broken = true;
+}
+
+/* Locks: held. */
+static void fetch(struct virtio_blk *blk, struct vring *ring, struct request *r)
+{
+	struct virtio_blk_req header;
+
+	switch (vring_fetch(ring, &r->chain)) {
+	case VRING_BROKEN:
+		return;
+	case VRING_EMPTY:
+		blk->kicked = vring_arm(ring);
+		return;
+	case VRING_FETCHED:
+		break;
+	}
+	if (r->chain.readable_bytes < sizeof(header) || r->chain.writable_bytes < 1) {
+		refuse_chain(blk, ring, &r->chain);
+		return;
+	}
+	if (!vring_chain_read(ring, &r->chain, 0, &header, sizeof(header))) {
+		ring->broken = true;
+		return;
+	}
+	if (header.reserved)
+		bus_blame(&blk->dev.bus, "contract 3.1", "a request has ioprio 0x%x and not 0", header.reserved);
+	r->type = header.type;
+	r->sector = header.sector;
+	r->bytes = 0;
+	r->order = blk->fetched++;
+	r->status = judge(blk, r);
+	r->state = REQUEST_FETCHED;
+}
+
+/* Performing */
+
+/* The whole of buf; false: an error, or the end of the medium. */
+static bool medium_io(const struct virtio_blk *blk, bool write, uint8_t *buf, size_t len, uint64_t offset)
+{
+	while (len) {
+		ssize_t n = write ? pwrite(blk->fd, buf, len, (off_t)offset) : pread(blk->fd, buf, len, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		buf += n;
+		len -= (size_t)n;
+		offset += (uint64_t)n;
+	}
+	return true;
+}
+
+/*
+ * Locks: held, dropped around the medium. Moves one chunk; false: the guest's memory is out of reach (the
+ * ring broke, the queue is not live any more), and the request has no outcome.
+ */
+static bool transfer_chunk(struct virtio_blk *blk, struct request *r, uint64_t done, uint8_t *buf, size_t len)
+{
+	bool write = r->type == VIRTIO_BLK_T_OUT;
+	struct vring *ring = live(blk);
+	bool ok;
+
+	if (!ring)
+		return false;
+	if (write && !vring_chain_read(ring, &r->chain, sizeof(struct virtio_blk_req) + done, buf, len)) {
+		ring->broken = true;
+		return false;
+	}
+	pthread_mutex_unlock(&blk->lock);
+	ok = medium_io(blk, write, buf, len, r->sector * SECTOR + done);
+	pthread_mutex_lock(&blk->lock);
+	ring = live(blk);
+	if (!ring)
+		return false;
+	if (!ok) {
+		r->status = VIRTIO_BLK_S_IOERR;
+		return true;
+	}
+	if (!write && !vring_chain_write(ring, &r->chain, done, buf, len)) {
+		ring->broken = true;
+		return false;
+	}
+	if (write)
+		blk->stats.bytes_written += len;
+	else
+		blk->stats.bytes_read += len;
+	return true;
+}
+
+/* Locks: held, dropped around the medium. */
+static bool transfer(struct virtio_blk *blk, struct request *r)
+{
+	size_t room = r->bytes < CHUNK ? (size_t)r->bytes : CHUNK;
+	uint8_t *buf = malloc(room);
+	bool alive = true;
+
+	if (!buf)
+		r->status = VIRTIO_BLK_S_IOERR;
+	for (uint64_t done = 0; alive && r->status == VIRTIO_BLK_S_OK && done < r->bytes; done += room) {
+		size_t len = r->bytes - done < room ? (size_t)(r->bytes - done) : room;
+
+		alive = transfer_chunk(blk, r, done, buf, len);
+	}
+	free(buf);
+	return alive;
+}
+
+/* Locks: held, dropped around the medium. */
+static void sync_medium(struct virtio_blk *blk, struct request *r)
+{
+	int rc;
+
+	pthread_mutex_unlock(&blk->lock);
+	rc = fdatasync(blk->fd);
+	pthread_mutex_lock(&blk->lock);
+	if (rc)
+		r->status = VIRTIO_BLK_S_IOERR;
+}
+
+/* Locks: held, dropped around the medium. False: no outcome. */
+static bool serve(struct virtio_blk *blk, struct request *r)
+{
+	char serial[VIRTIO_BLK_ID_BYTES];
+
+	switch (r->type) {
+	case VIRTIO_BLK_T_IN:
+	case VIRTIO_BLK_T_OUT:
+		if (past(r, blk->capacity)) {
+			r->status = VIRTIO_BLK_S_IOERR;
+			return true;
+		}
+		if (!transfer(blk, r))
+			return false;
+		if (r->type == VIRTIO_BLK_T_OUT && r->status == VIRTIO_BLK_S_OK && write_through(blk))
+			sync_medium(blk, r);
+		break;
+	case VIRTIO_BLK_T_FLUSH:
+		blk->stats.flushes++;
+		sync_medium(blk, r);
+		break;
+	default:
+		memcpy(serial, blk->options.serial, sizeof(serial));
+		if (!vring_chain_write(&blk->vp.queue[QUEUE].ring, &r->chain, 0, serial, sizeof(serial))) {
+			blk->vp.queue[QUEUE].ring.broken = true;
+			return false;
+		}
+		break;
+	}
+	return live(blk) != NULL;
+}
+
+/* Locks: held, dropped around the medium. */
+static void perform(struct virtio_blk *blk, struct request *r)
+{
+	bool outcome;
+
+	r->state = REQUEST_RUNNING;
+	blk->running++;
+	outcome = r->status != VIRTIO_BLK_S_OK || serve(blk, r);
+	blk->running--;
+	if (blk->vp.stopping || blk->powerless)
+		r->state = REQUEST_FREE;
+	else
+		r->state = outcome ? REQUEST_DONE : REQUEST_FETCHED;
+	if (blk->running == 0) {
+		if (blk->vp.stopping)
+			virtio_pci_stopped(&blk->vp);
+		pthread_cond_broadcast(&blk->changed);
+	}
+}
+
+/* Returning */
+
+static void signal_returned(struct virtio_blk *blk, struct vring *ring)
+{
+	if (!blk->unsignalled)
+		return;
+	blk->unsignalled = 0;
+	if (vring_interrupt_due(ring))
+		virtio_pci_queue_interrupt(&blk->vp, QUEUE);
+}
+
+/* Counts a request that is about to be returned. The fault that strikes it, if any. */
+static enum virtio_blk_fault strike(struct virtio_blk *blk)
+{
+	uint64_t n = blk->returned++;
+	uint32_t after = blk->options.fault_after, every = blk->options.fault_every;
+
+	if (n < after || (every ? (n - after) % every != 0 : n != after))
+		return FAULT_NONE;
+	return blk->options.fault;
+}
+
+/* A descriptor that belongs to no chain in flight; 0 where there is none. */
+static uint16_t free_descriptor(const struct vring *ring)
+{
+	for (uint16_t i = 0; i < ring->setup.size; i++)
+		if (!ring->owner[i])
+			return i;
+	return 0;
+}
+
+static void publish(struct virtio_blk *blk, struct vring *ring, const struct request *r, enum virtio_blk_fault fault)
+{
+	uint32_t len = blk->options.used_len ? (uint32_t)r->chain.writable_bytes : 0;
+
+	switch (fault) {
+	case FAULT_USED_BAD_ID:
+		vring_forge(ring, ring->setup.size, len, 1);
+		break;
+	case FAULT_USED_FREE_ID:
+		vring_forge(ring, free_descriptor(ring), len, 1);
+		break;
+	case FAULT_USED_TWICE:
+		vring_publish(ring, r->chain.head, len);
+		vring_forge(ring, r->chain.head, len, 1);
+		break;
+	case FAULT_USED_JUMP:
+		vring_forge(ring, r->chain.head, len, (uint16_t)(ring->setup.size + 1));
+		break;
+	case FAULT_USED_LENGTH:
+		vring_publish(ring, r->chain.head, UINT32_MAX);
+		break;
+	default:
+		vring_publish(ring, r->chain.head, len);
+		break;
+	}
+}
+
+/* The part of a fault that comes after its request was returned. */
+static void aftermath(struct virtio_blk *blk, enum virtio_blk_fault fault)
+{
+	switch (fault) {
+	case FAULT_LOST_INTERRUPT:
+		blk->unsignalled = 0;
+		break;
+	case FAULT_NEEDS_RESET:
+		virtio_pci_needs_reset(&blk->vp);
+		break;
+	case FAULT_GONE:
+		blk_stop(blk);
+		virtio_pci_pull_out(&blk->vp);
+		break;
+	default:
+		break;
+	}
+}
+
+/* Locks: held. The status byte, the used entry, the interrupt, in this order. [contract 3.1] */
+static void give_back(struct virtio_blk *blk, struct vring *ring, struct request *r)
+{
+	enum virtio_blk_fault fault = strike(blk);
+	uint8_t status = r->status;
+
+	if (fault == FAULT_STALL) {
+		signal_returned(blk, ring);
+		blk->stalled = true;
+		return;
+	}
+	if (fault == FAULT_IO_ERROR)
+		status = VIRTIO_BLK_S_IOERR;
+	if (fault == FAULT_BAD_STATUS)
+		status = BAD_STATUS;
+	if (fault == FAULT_SPURIOUS_INTERRUPT)
+		virtio_pci_queue_interrupt(&blk->vp, QUEUE);
+	if (fault != FAULT_NO_STATUS &&
+	    !vring_chain_write(ring, &r->chain, r->chain.writable_bytes - 1, &status, sizeof(status))) {
+		ring->broken = true;
+		return;
+	}
+	publish(blk, ring, r, fault);
+	r->state = REQUEST_FREE;
+	blk->stats.requests++;
+	blk->unsignalled++;
+	aftermath(blk, fault);
+	if (blk->unsignalled >= blk->options.batch)
+		signal_returned(blk, ring);
+}
+
+/* One unit of work */
+
+static struct request *free_request(struct virtio_blk *blk)
+{
+	for (unsigned i = 0; i < blk->options.outstanding; i++)
+		if (blk->request[i].state == REQUEST_FREE)
+			return &blk->request[i];
+	return NULL;
+}
+
+/* The request to advance when they finish in the order of their fetch, or NULL. */
+static struct request *next_in_order(struct virtio_blk *blk)
+{
+	struct request *oldest = NULL, *waiting = NULL;
+
+	for (unsigned i = 0; i < blk->options.outstanding; i++) {
+		struct request *r = &blk->request[i];
+
+		if (r->state == REQUEST_FREE)
+			continue;
+		if (!oldest || r->order < oldest->order)
+			oldest = r;
+		if (r->state == REQUEST_FETCHED && (!waiting || r->order < waiting->order))
+			waiting = r;
+	}
+	return oldest && oldest->state == REQUEST_DONE ? oldest : waiting;
+}
+
+static bool is_ready(const struct request *r)
+{
+	return r->state == REQUEST_FETCHED || r->state == REQUEST_DONE;
+}
+
+/* The nth of the requests that can be advanced. */
+static struct request *nth_ready(struct virtio_blk *blk, uint64_t n)
+{
+	struct request *r = blk->request;
+
+	while (!is_ready(r) || n--)
+		r++;
+	return r;
+}
+
+static unsigned count_ready(const struct virtio_blk *blk)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < blk->options.outstanding; i++)
+		count += is_ready(&blk->request[i]);
+	return count;
+}
+
+/* Locks: held, dropped around the medium. False: there is nothing to do. */
+static bool work(struct virtio_blk *blk, struct vring *ring, uint64_t random)
+{
+	struct request *spare = blk->kicked ? free_request(blk) : NULL;
+	struct request *next = blk->options.reorder ? NULL : next_in_order(blk);
+	unsigned ready = blk->options.reorder ? count_ready(blk) : next != NULL;
+	uint64_t choice;
+
+	if (!ready && !spare) {
+		signal_returned(blk, ring);
+		return false;
+	}
+	choice = random % (ready + (spare != NULL));
+	if (choice == ready) {
+		fetch(blk, ring, spare);
+		return true;
+	}
+	if (!next)
+		next = nth_ready(blk, choice);
+	if (next->state == REQUEST_FETCHED)
+		perform(blk, next);
+	else
+		give_back(blk, ring, next);
+	return true;
+}
+
+static bool blk_step(struct device *dev, uint64_t random)
+{
+	struct virtio_blk *blk = of(dev);
+	struct vring *ring;
+	bool worked = false;
+
+	pthread_mutex_lock(&blk->lock);
+	while (blk->frozen)
+		pthread_cond_wait(&blk->changed, &blk->lock);
+	ring = live(blk);
+	if (ring)
+		worked = work(blk, ring, random);
+	/*
+	 * The one place that turns a broken ring into DEVICE_NEEDS_RESET; the ring is another's after a
+	 * reset.
+	 */
+	if (blk->vp.queue[QUEUE].ring.running && blk->vp.queue[QUEUE].ring.broken)
+		virtio_pci_needs_reset(&blk->vp);
+	pthread_mutex_unlock(&blk->lock);
+	return worked;
+}
+
+/* Accesses */
+
+static uint32_t blk_pci_read(struct device *dev, unsigned offset, unsigned width)
+{
+	struct virtio_blk *blk = of(dev);
+	uint32_t value;
+
+	pthread_mutex_lock(&blk->lock);
+	value = virtio_pci_config_read(&blk->vp, offset, width);
+	pthread_mutex_unlock(&blk->lock);
+	return value;
+}
+
+static void blk_pci_write(struct device *dev, unsigned offset, unsigned width, uint32_t value)
+{
+	struct virtio_blk *blk = of(dev);
+	bool was_live;
+
+	pthread_mutex_lock(&blk->lock);
+	was_live = live(blk) != NULL;
+	virtio_pci_config_write(&blk->vp, offset, width, value);
+	/* Bus mastering came back: what it held up goes on. */
+	if (!was_live && live(blk))
+		dev->bus.wake(dev->bus.opaque);
+	pthread_mutex_unlock(&blk->lock);
+}
+
+static uint64_t blk_bar_length(struct device *dev, unsigned bar)
+{
+	return virtio_pci_bar_length(&of(dev)->vp, bar);
+}
+
+static uint64_t blk_bar_read(struct device *dev, unsigned bar, uint64_t offset, unsigned width)
+{
+	struct virtio_blk *blk = of(dev);
+	uint64_t value;
+
+	pthread_mutex_lock(&blk->lock);
+	value = virtio_pci_bar_read(&blk->vp, bar, offset, width);
+	pthread_mutex_unlock(&blk->lock);
+	return value;
+}
+
+static void blk_bar_write(struct device *dev, unsigned bar, uint64_t offset, unsigned width, uint64_t value)
+{
+	struct virtio_blk *blk = of(dev);
+
+	pthread_mutex_lock(&blk->lock);
+	virtio_pci_bar_write(&blk->vp, bar, offset, width, value);
+	pthread_mutex_unlock(&blk->lock);
+}
+
+static const struct device_stats *blk_stats(struct device *dev)
+{
+	return &of(dev)->stats;
+}
+
+/* Locks: held, dropped while it waits. Until thaw() no request runs. */
+static void freeze(struct virtio_blk *blk)
+{
+	while (blk->frozen)
+		pthread_cond_wait(&blk->changed, &blk->lock);
+	blk->frozen = true;
+	while (blk->running)
+		pthread_cond_wait(&blk->changed, &blk->lock);
+}
+
+static void thaw(struct virtio_blk *blk)
+{
+	blk->frozen = false;
+	pthread_cond_broadcast(&blk->changed);
+}
+
+static void blk_power_cycle(struct device *dev)
+{
+	struct virtio_blk *blk = of(dev);
+
+	pthread_mutex_lock(&blk->lock);
+	blk->powerless = true;
+	freeze(blk);
+	blk_stop(blk);
+	virtio_pci_power_on(&blk->vp);
+	blk->powerless = false;
+	thaw(blk);
+	pthread_mutex_unlock(&blk->lock);
+}
+
+/* Construction */
+
+static void blk_destroy(struct device *dev)
+{
+	struct virtio_blk *blk = of(dev);
+
+	virtio_pci_free(&blk->vp);
+	for (unsigned i = 0; i < blk->options.outstanding; i++)
+		vring_chain_free(&blk->request[i].chain);
+	pthread_cond_destroy(&blk->changed);
+	pthread_mutex_destroy(&blk->lock);
+	if (blk->fd >= 0)
+		close(blk->fd);
+	free(blk);
+}
+
+static const struct device_ops blk_ops = {
+	.name = "virtio-blk",
+	.config_read = blk_pci_read,
+	.config_write = blk_pci_write,
+	.bar_length = blk_bar_length,
+	.bar_read = blk_bar_read,
+	.bar_write = blk_bar_write,
+	.step = blk_step,
+	.power_cycle = blk_power_cycle,
+	.stats = blk_stats,
+	.destroy = blk_destroy,
+};
+
+/* Bytes of the open disk; -1 and a sentence if it is none that can be served. */
+static int measure(struct virtio_blk *blk, const char *path, uint64_t *bytes, struct error *err)
+{
+	struct stat st;
+
+	if (fstat(blk->fd, &st))
+		return error_set(err, "cannot examine disk '%s': %s", path, strerror(errno));
+	blk->is_file = S_ISREG(st.st_mode);
+	*bytes = (uint64_t)st.st_size;
+	if (S_ISBLK(st.st_mode)) {
+		if (ioctl(blk->fd, BLKGETSIZE64, bytes))
+			return error_set(err, "cannot tell the size of disk '%s': %s", path, strerror(errno));
+	} else if (!blk->is_file) {
+		return error_set(err, "disk '%s' is neither a file nor a block device", path);
+	}
+	if (*bytes == 0)
+		return error_set(err, "disk '%s' is empty", path);
+	if (*bytes % SECTOR)
+		return error_set(err, "the size of disk '%s', %llu bytes, is not a multiple of 512", path,
+				 (unsigned long long)*bytes);
+	return 0;
+}
+
+static int open_disk(struct virtio_blk *blk, const char *path, struct error *err)
+{
+	bool read_only = blk->options.read_only;
+	struct flock lock = { .l_type = read_only ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET };
+	uint64_t bytes;
+
+	blk->fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+	if (blk->fd < 0)
+		return error_set(err, "cannot open disk '%s': %s", path, strerror(errno));
+	if (measure(blk, path, &bytes, err))
+		return -1;
+	if (fcntl(blk->fd, F_OFD_SETLK, &lock)) {
+		if (errno == EAGAIN || errno == EACCES)
+			return error_set(err, "disk '%s' is in use by another process", path);
+		return error_set(err, "cannot lock disk '%s': %s", path, strerror(errno));
+	}
+	blk->capacity = bytes / SECTOR;
+	blk->capacity_shown = blk->capacity;
+	return 0;
+}
+
+static bool is_power_of_two(uint64_t value)
+{
+	return value && (value & (value - 1)) == 0;
+}
+
+/*
+ * MSI-X structures that share the regions' BAR take its last 2 KiB, table first: above all four regions, on
+ * the page of the device configuration, which nobody touches while requests run. Otherwise they have a BAR of
+ * their own, half of it table, half pending bits, of 4 KiB or as much more as the table needs.
+ */
+static int place_msix(struct virtio_pci_options *p, struct error *err)
+{
+	uint64_t length = 4096;
+
+	if (!p->msix_vectors)
+		return 0;
+	if (p->msix_bar == p->bar) {
+		p->msix_table = (uint32_t)(p->bar_length - MSIX_SHARED_BYTES);
+		p->msix_pba = p->msix_table + MSIX_SHARED_BYTES / 2;
+		if (PCI_MSIX_TABLE_BYTES(p->msix_vectors) > MSIX_SHARED_BYTES / 2)
+			return error_set(err, "msix-vectors=%u: BAR%u has room for %u", p->msix_vectors, p->bar,
+					 MSIX_SHARED_BYTES / 2 / 16);
+		return 0;
+	}
+	if (p->bar_kind != PCI_BAR_MEMORY32 && p->msix_bar == p->bar + 1)
+		return error_set(err, "bar=%u: BAR%u would be its upper half, and the MSI-X table lies there", p->bar,
+				 p->msix_bar);
+	while (length < 2 * PCI_MSIX_TABLE_BYTES(p->msix_vectors))
+		length *= 2;
+	p->msix_bar_length = length;
+	p->msix_table = 0;
+	p->msix_pba = (uint32_t)(length / 2);
+	return 0;
+}
+
+/* What the text form lets through and no PCI function can be. */
+static int complete_options(struct virtio_blk_options *o, struct error *err)
+{
+	struct virtio_pci_options *p = &o->pci;
+
+	if (!is_power_of_two(p->bar_length))
+		return error_set(err, "bar0-length=0x%llx is not a power of two", (unsigned long long)p->bar_length);
+	if (p->msi_vectors && !is_power_of_two(p->msi_vectors))
+		return error_set(err, "msi=%u is not a power of two", p->msi_vectors);
+	if (p->bar_kind != PCI_BAR_MEMORY32 && p->bar == PCI_BARS - 1)
+		return error_set(err, "bar=5: a 64-bit BAR needs the one behind it");
+	if (o->read_only)
+		p->features |= VIRTIO_FEATURE(VIRTIO_BLK_F_RO);
+	return place_msix(p, err);
+}
+
+struct device *virtio_blk_create(const struct virtio_blk_options *o, const char *disk_path, struct error *err)
+{
+	struct virtio_blk_options complete = *o;
+	struct virtio_blk *blk;
+
+	if (complete_options(&complete, err))
+		return NULL;
+	blk = calloc(1, sizeof(*blk) + complete.outstanding * sizeof(blk->request[0]));
+	if (!blk) {
+		error_set(err, "out of memory");
+		return NULL;
+	}
+	blk->dev.ops = &blk_ops;
+	blk->options = complete;
+	blk->writeback = true;
+	blk->fd = -1;
+	pthread_mutex_init(&blk->lock, NULL);
+	pthread_cond_init(&blk->changed, NULL);
+	if (virtio_pci_init(&blk->vp, &blk->options.pci, &blk_type, blk, &blk->dev.bus, &blk->stats)) {
+		error_set(err, "out of memory");
+		blk_destroy(&blk->dev);
+		return NULL;
+	}
+	if (open_disk(blk, disk_path, err)) {
+		blk_destroy(&blk->dev);
+		return NULL;
+	}
+	return &blk->dev;
+}
+
+int virtio_blk_resize(struct device *dev, uint64_t bytes, struct error *err)
+{
+	struct virtio_blk *blk = of(dev);
+	int rc = 0;
+
+	if (!bytes || bytes % SECTOR)
+		return error_set(err, "a disk cannot be resized to %llu bytes, which is not a positive multiple of 512",
+				 (unsigned long long)bytes);
+	if (!blk->is_file || blk->options.read_only)
+		return error_set(err, "the disk cannot be resized: it is %s",
+				 blk->is_file ? "read-only" : "not a file");
+	pthread_mutex_lock(&blk->lock);
+	freeze(blk);
+	if (ftruncate(blk->fd, (off_t)bytes)) {
+		rc = error_set(err, "the disk cannot be resized to %llu bytes: %s", (unsigned long long)bytes,
+			       strerror(errno));
+	} else if (bytes / SECTOR != blk->capacity) {
+		blk->capacity = bytes / SECTOR;
+		if (blk->capacity > blk->capacity_shown)
+			blk->capacity_shown = blk->capacity;
+		virtio_pci_config_changed(&blk->vp);
+	}
+	thaw(blk);
+	pthread_mutex_unlock(&blk->lock);
+	return rc;
+}
