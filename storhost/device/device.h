@@ -23,7 +23,11 @@
 
 struct device;
 
-/* What the machine offers a device. All may be called from any thread that is inside a device function. */
+/*
+ * What the machine offers a device. All are called from inside device functions, on any thread, with the device's lock
+ * held so that they come in the order of the events: they return, do not call the device, and wait for no lock whose
+ * holder may be calling it.
+ */
 struct device_bus {
 	void *opaque;
 	/*
@@ -62,6 +66,11 @@ struct device_ops {
 	void (*bar_write)(struct device *dev, unsigned bar, uint64_t offset, unsigned width, uint64_t value);
 	/* At most one unit of work; false when there is nothing to do until the next wake(). */
 	bool (*step)(struct device *dev, uint64_t random);
+	/*
+	 * Whether a request that does not come back is the device's doing: it was told of it and holds it, or it does
+	 * what it was built to do wrong.
+	 */
+	bool (*owes)(struct device *dev);
 	/* Power was lost and came back: everything but the medium is as after power-on. */
 	void (*power_cycle)(struct device *dev);
 	const struct device_stats *(*stats)(struct device *dev);

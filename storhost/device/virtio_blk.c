@@ -761,6 +761,20 @@ static void thaw(struct virtio_blk *blk)
 	pthread_cond_broadcast(&blk->changed);
 }
 
+static bool blk_owes(struct device *dev)
+{
+	struct virtio_blk *blk = of(dev);
+	struct vring *ring;
+	bool owes;
+
+	pthread_mutex_lock(&blk->lock);
+	ring = live(blk);
+	owes = blk->powerless || blk->stalled || (ring && (ring->broken || ring->in_flight || blk->kicked)) ||
+	       (blk->options.fault != FAULT_NONE && blk->returned > blk->options.fault_after);
+	pthread_mutex_unlock(&blk->lock);
+	return owes;
+}
+
 static void blk_power_cycle(struct device *dev)
 {
 	struct virtio_blk *blk = of(dev);
@@ -799,6 +813,7 @@ static const struct device_ops blk_ops = {
 	.bar_read = blk_bar_read,
 	.bar_write = blk_bar_write,
 	.step = blk_step,
+	.owes = blk_owes,
 	.power_cycle = blk_power_cycle,
 	.stats = blk_stats,
 	.destroy = blk_destroy,

@@ -42,7 +42,8 @@ struct slot {
 	uint8_t *sense;
 	void *extension;
 	SCSI_REQUEST_BLOCK sent; /* as it was given out; after completion, as it came back */
-	struct port_request *request;
+	struct port_request *request; /* whose answer this is; NULL: the port has given it up */
+	uint8_t sense_copy[255], sense_length;
 	uint64_t *pages; /* bus addresses of the data pages */
 	uint32_t page_count, offset, elements;
 	void *mapped; /* window of a mapped buffer */
@@ -122,6 +123,8 @@ struct port {
 	unsigned dispatching[CPUS_MAX]; /* depth of queue_dispatch on each processor */
 	struct timer pause_timer, busy_timer, tick;
 	bool ticking, resetting;
+	bool failed; /* no reset helps: requests end without the miniport */
+	unsigned failed_resets;
 	int countdown;
 	struct port_request reset_request;
 
@@ -184,6 +187,8 @@ void slots_destroy(struct port *port);
 struct slot *slot_prepare(struct port *port, struct port_request *request);
 void slot_start(struct slot *slot);
 struct slot *slot_of(struct port *port, const void *srb);
+/* Makes the slot's request the caller's to finish; NULL if somebody did so before. */
+struct port_request *slot_take_request(struct slot *slot);
 /* The slot that any address of its windows belongs to, or NULL. */
 struct slot *slot_of_address(struct port *port, uintptr_t address);
 void srb_complete(struct port *port, const void *srb, uintptr_t pc);
@@ -195,6 +200,8 @@ void queue_dispatch(struct port *port);
 void queue_dispatch_later(struct port *port);
 /* A request has come back and is no longer outstanding; retry: put it at the head of the queue again. */
 void queue_finished(struct port *port, struct port_request *request, bool retry);
+/* Ends every waiting request without the miniport, as StorPort does for a device that is gone. */
+void queue_fail(struct port *port);
 void queue_pause(struct port *port, uint32_t seconds);
 bool queue_resume(struct port *port);
 bool queue_busy(struct port *port, uint32_t completions);

@@ -122,6 +122,8 @@ static void submit_run(struct work *work)
 	*port->last = request;
 	port->last = &request->next;
 	queue_unlock(port);
+	if (port->failed)
+		queue_fail(port);
 	queue_dispatch(port);
 }
 
@@ -161,6 +163,27 @@ bool port_execute(struct port *port, struct port_request *request)
 	if (done)
 		free(execution);
 	return done;
+}
+
+void queue_fail(struct port *port)
+{
+	struct port_request *request;
+
+	for (;;) {
+		queue_lock(port);
+		request = port->first;
+		if (request)
+			port->first = request->next;
+		if (!port->first)
+			port->last = &port->first;
+		queue_unlock(port);
+		if (!request)
+			return;
+		request->srb_status = SRB_STATUS_NO_DEVICE;
+		request->transferred = 0;
+		request->sense_length = 0;
+		request->done(request);
+	}
 }
 
 static void pause_over(struct work *work)

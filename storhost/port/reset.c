@@ -10,16 +10,20 @@
 
 #define SECOND_US 1000000u
 #define RESET_TIMEOUT_S 10u
+#define RESETS_MAX 3u /* ladders that fail in a row before the adapter is given up */
 
 static unsigned outstanding(struct port *port)
 {
 	return __atomic_load_n(&port->outstanding, __ATOMIC_ACQUIRE);
 }
 
-/* Requests that should have come back by now. */
+/* Requests that should have come back by now. Those that the device still has are no fault of the driver's. */
 static void check_deadlines(struct port *port)
 {
 	uint64_t now = clock_now();
+
+	if (port->device->ops->owes(port->device))
+		return;
 
 	for (unsigned i = 0; i < SLOTS; i++) {
 		struct slot *slot = &port->slots[i];
@@ -43,10 +47,36 @@ static void check_reset(struct port *port, const char *which)
 		verify_report(RULE_RESET_OUTSTANDING, 0, "%u requests are outstanding after %s", left, which);
 }
 
+/*
+ * No reset ended what is outstanding. Its callers are told; its memory stays the device's until the miniport says that
+ * it is not.
+ */
+static void give_up(struct port *port)
+{
+	log_event(port, "the adapter does not recover: its requests fail");
+	__atomic_store_n(&port->failed, true, __ATOMIC_RELEASE);
+	for (unsigned i = 0; i < SLOTS; i++) {
+		struct slot *slot = &port->slots[i];
+		struct port_request *request = slot->state == SLOT_STARTED ? slot_take_request(slot) : NULL;
+
+		if (!request)
+			continue;
+		request->srb_status = SRB_STATUS_TIMEOUT;
+		request->scsi_status = 0;
+		request->transferred = 0;
+		request->sense_length = 0;
+		queue_finished(port, request, false);
+	}
+	queue_fail(port);
+}
+
 static void reset_over(struct port *port, bool done, const char *which)
 {
 	if (done)
 		check_reset(port, which);
+	port->failed_resets = done ? 0 : port->failed_resets + 1;
+	if (port->failed_resets == RESETS_MAX)
+		give_up(port);
 	__atomic_store_n(&port->resetting, false, __ATOMIC_RELEASE);
 	queue_dispatch_later(port);
 }

@@ -152,6 +152,11 @@ static void slot_give_back(struct slot *slot)
 	machine_unlock();
 }
 
+struct port_request *slot_take_request(struct slot *slot)
+{
+	return __atomic_exchange_n(&slot->request, NULL, __ATOMIC_ACQ_REL);
+}
+
 struct slot *slot_of(struct port *port, const void *srb)
 {
 	uintptr_t offset = (uintptr_t)srb - (uintptr_t)port->srb_window;
@@ -217,9 +222,8 @@ static uint32_t buffer_offset(struct port *port, uint32_t length)
 	return offset;
 }
 
-static void data_copy(struct slot *slot, bool to_pages)
+static void data_copy(struct slot *slot, struct port_request *request, bool to_pages)
 {
-	struct port_request *request = slot->request;
 	uint32_t done = 0;
 
 	for (uint32_t i = 0; i < slot->page_count; i++) {
@@ -264,7 +268,7 @@ static bool data_allocate(struct slot *slot)
 		}
 		slot->pages[slot->page_count] = page;
 	}
-	data_copy(slot, true);
+	data_copy(slot, request, true);
 	return true;
 }
 
@@ -421,15 +425,14 @@ static bool status_is_legal(UCHAR status)
 	return code != SRB_STATUS_PENDING && code != SRB_STATUS_INTERNAL_ERROR && code < 0x38;
 }
 
-static void check_completed(struct slot *slot, const SCSI_REQUEST_BLOCK *sent, const SCSI_REQUEST_BLOCK *back,
-			    uintptr_t pc)
+static void check_completed(const SCSI_REQUEST_BLOCK *sent, const SCSI_REQUEST_BLOCK *back, uintptr_t pc)
 {
 	SCSI_REQUEST_BLOCK a = *sent, b = *back;
 
 	if (!status_is_legal(back->SrbStatus))
 		verify_report(RULE_SRB_STATUS, pc, "an SRB (function 0x%02x, opcode 0x%02x) is completed with status 0x%02x",
 			      sent->Function, sent->Cdb[0], back->SrbStatus);
-	if (slot->request->function == SRB_FUNCTION_PNP || slot->request->function == SRB_FUNCTION_POWER)
+	if (sent->Function == SRB_FUNCTION_PNP || sent->Function == SRB_FUNCTION_POWER)
 		return;
 	if ((back->SrbStatus & SRB_STATUS_AUTOSENSE_VALID) &&
 	    (back->ScsiStatus != SCSISTAT_CHECK_CONDITION || !sent->SenseInfoBuffer || !sent->SenseInfoBufferLength))
@@ -454,30 +457,35 @@ static void slot_finish(struct work *work)
 {
 	struct slot *slot = container_of(work, struct slot, completion);
 	struct port *port = slot->port;
-	struct port_request *request = slot->request;
+	struct port_request *request = slot_take_request(slot);
 	const SCSI_REQUEST_BLOCK *back = &slot->sent;
 	bool busy = SRB_STATUS(back->SrbStatus) == SRB_STATUS_BUSY;
 
-	if (!busy && slot->page_count && request->direction == DIRECTION_IN)
-		data_copy(slot, false);
+	if (request) {
+		if (!busy && slot->page_count && request->direction == DIRECTION_IN)
+			data_copy(slot, request, false);
+		request->srb_status = SRB_STATUS(back->SrbStatus);
+		request->scsi_status = back->ScsiStatus;
+		request->transferred = back->DataTransferLength;
+		request->sense_length = slot->sense_length;
+		memcpy(request->sense, slot->sense_copy, slot->sense_length);
+	}
 	data_release(slot);
-	request->srb_status = SRB_STATUS(back->SrbStatus);
-	request->scsi_status = back->ScsiStatus;
-	request->transferred = back->DataTransferLength;
 	slot_give_back(slot);
-	queue_finished(port, request, busy);
+	if (request)
+		queue_finished(port, request, busy);
 }
 
+/* Before the window on the sense buffer closes. */
 static void sense_take(struct slot *slot)
 {
-	struct port_request *request = slot->request;
 	const SCSI_REQUEST_BLOCK *back = &slot->sent;
 
-	request->sense_length = 0;
-	if (!(back->SrbStatus & SRB_STATUS_AUTOSENSE_VALID) || request->function != SRB_FUNCTION_EXECUTE_SCSI)
+	slot->sense_length = 0;
+	if (!(back->SrbStatus & SRB_STATUS_AUTOSENSE_VALID) || back->Function != SRB_FUNCTION_EXECUTE_SCSI)
 		return;
-	request->sense_length = back->SenseInfoBufferLength;
-	memcpy(request->sense, slot->sense, request->sense_length);
+	slot->sense_length = back->SenseInfoBufferLength;
+	memcpy(slot->sense_copy, slot->sense, slot->sense_length);
 }
 
 void srb_complete(struct port *port, const void *srb, uintptr_t pc)
@@ -500,7 +508,7 @@ void srb_complete(struct port *port, const void *srb, uintptr_t pc)
 	}
 	sent = slot->sent;
 	slot->sent = *slot->srb;
-	check_completed(slot, &sent, &slot->sent, pc);
+	check_completed(&sent, &slot->sent, pc);
 	sense_take(slot);
 	slot_protect(slot, false);
 	for (uint32_t i = 0; i < slot->page_count; i++)
