@@ -160,24 +160,38 @@ void machine_help(FILE *out)
 
 /* ---- life ---- */
 
+/* MSI is no part of virtio: the device has it where it was asked for, by its own key or by the interrupts granted. */
+static struct device *create_device(const struct machine_options *options, struct error *err)
+{
+	struct virtio_blk_options device = options->device;
+
+	if (options->port.interrupts == INTERRUPT_MSI && !device.pci.msi_vectors) {
+		device.pci.msi_vectors = 1;
+		while (device.pci.msi_vectors < options->port.messages)
+			device.pci.msi_vectors *= 2;
+	}
+	return virtio_blk_create(&device, options->disk, err);
+}
+
 int machine_check(const struct machine_options *options, struct error *err)
 {
 	struct pe_file *file;
 	struct device *device;
+	struct error why;
 	bool native;
 
 	if (!options->driver)
 		return error_set(err, "no driver is named");
 	if (!options->disk)
 		return error_set(err, "no disk is named");
-	if (pe_open(options->driver, &file, err))
-		return -1;
+	if (pe_open(options->driver, &file, &why))
+		return error_set(err, "%s: %s", options->driver, why.text);
 	native = pe_headers(file)->machine == (sizeof(void *) == 8 ? PE_X64 : PE_X86);
 	pe_close(file);
 	if (!native)
 		return error_set(err, "%s is for the other machine: this storhost has %zu bits", options->driver,
 				 8 * sizeof(void *));
-	device = virtio_blk_create(&options->device, options->disk, err);
+	device = create_device(options, err);
 	if (!device)
 		return -1;
 	device->ops->destroy(device);
@@ -192,7 +206,7 @@ int machine_start(struct machine *machine, const struct machine_options *options
 	machine->seed = port.seed = options->cpus.seed;
 	if (!options->driver || !options->disk)
 		return machine_check(options, err);
-	machine->device = virtio_blk_create(&options->device, options->disk, err);
+	machine->device = create_device(options, err);
 	if (!machine->device || phys_start(RAM_BYTES, machine->seed ^ 0x7068797300, err) || cpus_start(&options->cpus, err) ||
 	    port_load(options->driver, machine->device, &port, &machine->port, err) ||
 	    port_start(machine->port, err))
