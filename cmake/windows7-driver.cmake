@@ -7,11 +7,13 @@
 set(AERO_WDK_COMPILE
     --target=${AERO_WDK_TARGET} -std=gnu89 -ffreestanding -fno-stack-protector -fms-extensions ${AERO_WDK_CODEGEN}
     -g -gcodeview -gno-codeview-command-line -fdebug-compilation-dir=. -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=
-    -Wall -Wextra -Wdeclaration-after-statement -Werror)
+    -Wall -Wextra -Wdeclaration-after-statement -Werror $<$<CONFIG:fre>:-flto>)
 set(AERO_WDK_LINK
     /driver /subsystem:native,6.01 /osversion:6.1 /entry:DriverEntry /nodefaultlib /machine:${AERO_WDK_LINK_MACHINE}
     /release /debug /pdbaltpath:%_PDB% /pdbsourcepath:. /Brepro /tsaware:no /section:INIT,ERD)
 list(JOIN AERO_WDK_LINK " " AERO_WDK_LINK)
+# A free driver is optimized as a whole. Its ring's functions are a little above what the linker would inline by itself.
+set(AERO_WDK_LINK_FRE /mllvm:-inline-threshold=300)
 
 # An import library for each module that wdk7/lib describes: wdk7_<module>.
 set(_imports "")
@@ -49,12 +51,15 @@ function(aero_add_driver target)
     target_include_directories(${target} PRIVATE ${arg_INCLUDES})
     target_compile_definitions(${target} PRIVATE ${arg_DEFINES})
     target_compile_options(${target} PRIVATE ${AERO_WDK_COMPILE})
+    # What code generation itself calls has to be code already when the whole is optimized.
+    set_source_files_properties(${CMAKE_SOURCE_DIR}/wdk7/lib/memory.c PROPERTIES COMPILE_OPTIONS -fno-lto)
     target_link_libraries(${target} PRIVATE ${CMAKE_CURRENT_BINARY_DIR}/${target}.res ${AERO_WDK_IMPORTS})
     set_target_properties(${target} PROPERTIES
         OUTPUT_NAME ${arg_NAME}
         SUFFIX .sys
         RUNTIME_OUTPUT_DIRECTORY ${built}
         LINK_FLAGS "${AERO_WDK_LINK}"
+        LINK_FLAGS_FRE ${AERO_WDK_LINK_FRE}
         LINK_DEPENDS "${CMAKE_CURRENT_BINARY_DIR}/${target}.res;${AERO_WDK_IMPORTS}")
 
     cmake_path(RELATIVE_PATH CMAKE_CURRENT_SOURCE_DIR BASE_DIRECTORY ${CMAKE_SOURCE_DIR} OUTPUT_VARIABLE where)

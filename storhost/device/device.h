@@ -36,22 +36,22 @@ struct device_bus {
 	 * a device asks page by page (no call may cross a 4 KiB boundary). Valid until the next call.
 	 */
 	void *(*translate)(void *opaque, uint64_t addr, uint32_t len, bool write);
-	void (*set_intx)(void *opaque, bool asserted);               /* level of INTA# */
+	void (*set_intx)(void *opaque, bool asserted);                 /* level of INTA# */
 	void (*msi_write)(void *opaque, uint64_t addr, uint32_t data); /* one message, MSI or MSI-X */
-	void (*wake)(void *opaque);                                   /* device_step has something to do */
+	void (*wake)(void *opaque);                                    /* device_step has something to do */
 	/* The device saw the driver break the protocol. clause: of the contract or the specification. */
 	void (*blame)(void *opaque, const char *clause, const char *text);
 };
 
 /* Counters, never reset. Read them when the device is quiet. */
 struct device_stats {
-	uint64_t doorbells;    /* writes to a notify register */
-	uint64_t interrupts;   /* messages written, or rising edges of INTA# */
-	uint64_t requests;     /* completed, whatever their status */
-	uint64_t bytes_read;   /* from the medium */
+	uint64_t doorbells;  /* writes to a notify register */
+	uint64_t interrupts; /* messages written, or rising edges of INTA# */
+	uint64_t requests;   /* completed, whatever their status */
+	uint64_t bytes_read; /* from the medium */
 	uint64_t bytes_written;
 	uint64_t flushes;
-	uint64_t mmio_reads;   /* BAR accesses other than the MSI-X table */
+	uint64_t mmio_reads; /* BAR accesses other than the MSI-X table */
 	uint64_t mmio_writes;
 };
 

@@ -12,8 +12,8 @@
 #include "base/container.h"
 #include "disk/bytes.h"
 
-#define TIMEOUT_S 60u  /* Services\Disk\TimeOutValue as Windows 7 sets it up */
-#define RETRIES 8u     /* classpnp's NUM_IO_RETRIES */
+#define TIMEOUT_S 60u /* Services\Disk\TimeOutValue as Windows 7 sets it up */
+#define RETRIES 8u    /* classpnp's NUM_IO_RETRIES */
 #define LUNS_LENGTH 16u
 
 struct disk {
@@ -46,9 +46,9 @@ static unsigned disk_cpu(struct disk *disk)
 }
 
 static const char *const sense_keys[16] = {
-	"NO SENSE", "RECOVERED ERROR", "NOT READY", "MEDIUM ERROR", "HARDWARE ERROR", "ILLEGAL REQUEST",
-	"UNIT ATTENTION", "DATA PROTECT", "BLANK CHECK", "VENDOR SPECIFIC", "COPY ABORTED", "ABORTED COMMAND",
-	"EQUAL", "VOLUME OVERFLOW", "MISCOMPARE", "COMPLETED",
+	"NO SENSE",       "RECOVERED ERROR", "NOT READY",   "MEDIUM ERROR",    "HARDWARE ERROR", "ILLEGAL REQUEST",
+	"UNIT ATTENTION", "DATA PROTECT",    "BLANK CHECK", "VENDOR SPECIFIC", "COPY ABORTED",   "ABORTED COMMAND",
+	"EQUAL",          "VOLUME OVERFLOW", "MISCOMPARE",  "COMPLETED",
 };
 
 void disk_describe(const struct port_request *request, char *buf, size_t size)
@@ -79,8 +79,8 @@ static bool worth_retrying(const struct port_request *request)
 
 /* ---- single commands ---- */
 
-bool disk_command(struct disk *disk, const uint8_t *cdb, uint8_t cdb_length, enum request_direction direction, void *data,
-		  uint32_t length, struct port_request *request)
+bool disk_command(struct disk *disk, const uint8_t *cdb, uint8_t cdb_length, enum request_direction direction,
+		  void *data, uint32_t length, struct port_request *request)
 {
 	memset(request, 0, sizeof(*request));
 	request->function = SRB_FUNCTION_EXECUTE_SCSI;
@@ -140,9 +140,11 @@ static int identify(struct disk *disk, struct error *err)
 	    command(disk, "INQUIRY", inquiry, 6, info->inquiry, sizeof(info->inquiry), NULL, err))
 		return -1;
 	if (info->inquiry[0])
-		return error_set(err, "the logical unit is not a connected disk (INQUIRY byte 0 is 0x%02x)", info->inquiry[0]);
+		return error_set(err, "the logical unit is not a connected disk (INQUIRY byte 0 is 0x%02x)",
+				 info->inquiry[0]);
 	/* StorPort asks for the list and for the pages 80 and 83 that it names; it lives without. */
-	if (disk_command(disk, pages, 6, DIRECTION_IN, vpd, sizeof(vpd), &ignored) && ignored.srb_status == SRB_STATUS_SUCCESS) {
+	if (disk_command(disk, pages, 6, DIRECTION_IN, vpd, sizeof(vpd), &ignored) &&
+	    ignored.srb_status == SRB_STATUS_SUCCESS) {
 		for (uint8_t i = 4; i < 4 + vpd[3] && i < ignored.transferred; i++) {
 			uint8_t page[6] = { SCSIOP_INQUIRY, 1, vpd[i], 0, 255, 0 }, answer[255];
 
@@ -259,8 +261,8 @@ static void part_done(struct port_request *request)
 	transfer_put(transfer);
 }
 
-static void part_build(struct disk *disk, struct part *part, enum disk_operation operation, uint64_t lba, uint32_t blocks,
-		       bool fua)
+static void part_build(struct disk *disk, struct part *part, enum disk_operation operation, uint64_t lba,
+		       uint32_t blocks, bool fua)
 {
 	struct port_request *request = &part->request;
 	uint8_t *cdb = request->cdb;

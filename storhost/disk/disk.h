@@ -37,8 +37,8 @@ int disk_transfer(struct disk *disk, enum disk_operation operation, void *data, 
 int disk_flush(struct disk *disk, struct error *err);
 
 /* One command as given, once, without retries: *request comes back with statuses, sense and transferred length. */
-bool disk_command(struct disk *disk, const uint8_t *cdb, uint8_t cdb_length, enum request_direction direction, void *data,
-		  uint32_t length, struct port_request *request);
+bool disk_command(struct disk *disk, const uint8_t *cdb, uint8_t cdb_length, enum request_direction direction,
+		  void *data, uint32_t length, struct port_request *request);
 
 /* "MEDIUM ERROR (03/11/00)", or what the SRB status says where there is no sense. */
 void disk_describe(const struct port_request *request, char *buf, size_t size);

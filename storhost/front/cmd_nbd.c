@@ -102,7 +102,8 @@ static int check_socket(const char *path, struct error *err)
 	int fd, busy;
 
 	if (strlen(path) >= sizeof(address.sun_path))
-		return error_set(err, "%s: a socket's name has at most %zu characters", path, sizeof(address.sun_path) - 1);
+		return error_set(err, "%s: a socket's name has at most %zu characters", path,
+				 sizeof(address.sun_path) - 1);
 	if (access(path, F_OK))
 		return 0;
 	strcpy(address.sun_path, path);
@@ -110,7 +111,8 @@ static int check_socket(const char *path, struct error *err)
 	busy = fd >= 0 && !connect(fd, (struct sockaddr *)&address, sizeof(address));
 	if (fd >= 0)
 		close(fd);
-	return error_set(err, busy ? "%s: another server listens there" : "%s: there is a file of that name already", path);
+	return error_set(err, busy ? "%s: another server listens there" : "%s: there is a file of that name already",
+			 path);
 }
 
 int cmd_nbd(int argc, char **argv)
@@ -131,7 +133,8 @@ int cmd_nbd(int argc, char **argv)
 	if (!arguments.socket)
 		return cli_usage("--socket PATH is missing");
 	arguments.argv[sizeof(head) / sizeof(head[0])] = (char *)(uintptr_t)arguments.socket;
-	if (find_plugin(&arguments, &err) || machine_check(&arguments.machine, &err) || check_socket(arguments.socket, &err))
+	if (find_plugin(&arguments, &err) || machine_check(&arguments.machine, &err) ||
+	    check_socket(arguments.socket, &err))
 		return cli_fail(NULL, &err);
 	execvp(arguments.argv[0], arguments.argv);
 	error_set(&err, "cannot start nbdkit: %s", strerror(errno));

@@ -23,7 +23,7 @@ struct scsi_arguments {
 static const struct {
 	uint8_t opcode, offset, width;
 } allocation_lengths[] = {
-	{ 0x03, 4, 1 }, { 0x12, 3, 2 }, { 0x1a, 4, 1 }, { 0x37, 7, 2 }, { 0x4d, 7, 2 },
+	{ 0x03, 4, 1 }, { 0x12, 3, 2 },  { 0x1a, 4, 1 }, { 0x37, 7, 2 }, { 0x4d, 7, 2 },
 	{ 0x5a, 7, 2 }, { 0x9e, 10, 4 }, { 0xa0, 6, 4 }, { 0xa3, 6, 4 },
 };
 
@@ -212,8 +212,9 @@ static int send_command(struct machine *machine, const struct scsi_arguments *ar
 		if (read_file(arguments->out_path, &data, &length))
 			return CLI_FAILED;
 	} else {
-		length = arguments->in_length >= 0 ? (uint32_t)arguments->in_length
-						   : length_from_cdb(arguments->cdb, disk_info(machine->disk)->block_size);
+		length = arguments->in_length >= 0
+				 ? (uint32_t)arguments->in_length
+				 : length_from_cdb(arguments->cdb, disk_info(machine->disk)->block_size);
 		if (length > DATA_MAX)
 			length = DATA_MAX;
 		data = calloc(1, length ? length : 1);

@@ -41,8 +41,8 @@ static int parse_number(const char *name, const char *value, uint64_t least, uin
 	unsigned long long number = strtoull(value, &end, 0);
 
 	if (!*value || *end || *value == '-' || number < least || number > most)
-		return error_set(err, "%s must be a number from %llu to %llu, not '%s'", name, (unsigned long long)least,
-				 (unsigned long long)most, value);
+		return error_set(err, "%s must be a number from %llu to %llu, not '%s'", name,
+				 (unsigned long long)least, (unsigned long long)most, value);
 	*out = number;
 	return 0;
 }
@@ -73,7 +73,8 @@ static int set_interrupts(struct machine_options *options, const char *value, st
 	if (!strcmp(value, "intx")) {
 		options->port.interrupts = INTERRUPT_LINE;
 	} else if (!strncmp(value, "msi:", 4) || !strncmp(value, "msix:", 5)) {
-		if (parse_number("the number of messages", strchr(value, ':') + 1, 1, PORT_MESSAGES_MAX, &messages, err))
+		if (parse_number("the number of messages", strchr(value, ':') + 1, 1, PORT_MESSAGES_MAX, &messages,
+				 err))
 			return -1;
 		options->port.interrupts = value[3] == 'x' ? INTERRUPT_MSIX : INTERRUPT_MSI;
 	} else {
@@ -207,9 +208,9 @@ int machine_start(struct machine *machine, const struct machine_options *options
 	if (!options->driver || !options->disk)
 		return machine_check(options, err);
 	machine->device = create_device(options, err);
-	if (!machine->device || phys_start(RAM_BYTES, machine->seed ^ 0x7068797300, err) || cpus_start(&options->cpus, err) ||
-	    port_load(options->driver, machine->device, &port, &machine->port, err) ||
-	    port_start(machine->port, err))
+	if (!machine->device || phys_start(RAM_BYTES, machine->seed ^ 0x7068797300, err) ||
+	    cpus_start(&options->cpus, err) ||
+	    port_load(options->driver, machine->device, &port, &machine->port, err) || port_start(machine->port, err))
 		return -1;
 	return disk_attach(machine->port, &machine->disk, err);
 }
@@ -299,7 +300,8 @@ void machine_summary(const struct machine *machine, FILE *out)
 	const struct device_stats *stats = machine->device ? machine->device->ops->stats(machine->device) : NULL;
 
 	if (stats)
-		fprintf(out, "%llu requests, %llu bytes read, %llu written, %llu flushes, %llu doorbells, %llu interrupts, ",
+		fprintf(out,
+			"%llu requests, %llu bytes read, %llu written, %llu flushes, %llu doorbells, %llu interrupts, ",
 			(unsigned long long)stats->requests, (unsigned long long)stats->bytes_read,
 			(unsigned long long)stats->bytes_written, (unsigned long long)stats->flushes,
 			(unsigned long long)stats->doorbells, (unsigned long long)stats->interrupts);

@@ -11,8 +11,7 @@
 static const struct cli_command commands[] = {
 	{ "info", "FILE [--json]", "what a driver's headers say, and what Windows 7 would refuse", cmd_info },
 	{ "imports", "FILE [--json]", "what a driver imports, and from where it gets it", cmd_imports },
-	{ "scsi", "FILE --disk IMAGE [--json] -- BYTE...", "one SCSI command through the hosted driver",
-	  cmd_scsi },
+	{ "scsi", "FILE --disk IMAGE [--json] -- BYTE...", "one SCSI command through the hosted driver", cmd_scsi },
 	{ "nbd", "FILE --disk IMAGE --socket PATH", "serves the hosted driver's disk to NBD clients", cmd_nbd },
 };
 
@@ -22,8 +21,7 @@ static void print_help(void)
 {
 	printf("storhost gives a Windows 7 StorPort driver its Windows 7.\n\nUsage: storhost COMMAND ARGUMENT...\n");
 	for (size_t i = 0; i < COMMAND_COUNT; i++)
-		printf("\n  %s %s\n        %s\n", commands[i].name, commands[i].arguments,
-		       commands[i].summary);
+		printf("\n  %s %s\n        %s\n", commands[i].name, commands[i].arguments, commands[i].summary);
 	printf("\nExit status: 0 all is well, 1 something was found, 2 wrong usage or bad input.\n");
 }
 

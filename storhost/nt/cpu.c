@@ -41,7 +41,7 @@ struct processor {
 static struct {
 	struct cpu_config config;
 	pthread_mutex_t lock;
-	pthread_cond_t wake;  /* the machine: there may be something to do */
+	pthread_cond_t wake;    /* the machine: there may be something to do */
 	struct waiter *waiters; /* front ends that wait for a gate */
 	struct processor cpus[CPUS_MAX];
 	ucontext_t scheduler;
@@ -424,7 +424,8 @@ static void *processor_main(void *arg)
 			until.tv_nsec -= 1000000000;
 			until.tv_sec++;
 		}
-		if (queue_empty(&p->inbox) && queue_empty(&p->deferred) && !interrupt_waiting(IRQL_PASSIVE) && !machine.stop)
+		if (queue_empty(&p->inbox) && queue_empty(&p->deferred) && !interrupt_waiting(IRQL_PASSIVE) &&
+		    !machine.stop)
 			pthread_cond_timedwait(&machine.wake, &machine.lock, &until);
 		pthread_mutex_unlock(&machine.lock);
 	}

@@ -64,7 +64,7 @@ struct cpu {
 };
 
 struct cpu_config {
-	unsigned cpus;     /* 1 to CPUS_MAX */
+	unsigned cpus; /* 1 to CPUS_MAX */
 	bool threads;
 	bool free_running; /* deterministic mode: run without a waiting front end */
 	uint64_t seed;
@@ -81,8 +81,8 @@ int cpus_start(const struct cpu_config *config, struct error *err);
 void cpus_stop(void);
 
 /* Post work from any thread or processor. The processor is woken. */
-void cpu_post(unsigned index, struct work *work);       /* runs at PASSIVE_LEVEL */
-void cpu_defer(struct cpu *cpu, struct work *work);     /* runs at DISPATCH_LEVEL */
+void cpu_post(unsigned index, struct work *work);   /* runs at PASSIVE_LEVEL */
+void cpu_defer(struct cpu *cpu, struct work *work); /* runs at DISPATCH_LEVEL */
 
 /*
  * A gate is opened once, by the machine, and waited for by one front end thread. cpu_wait returns false if the machine

@@ -18,8 +18,8 @@ extern const struct export_entry nt_exports[];   /* ntoskrnl.exe and hal.dll */
 extern const struct export_entry port_exports[]; /* storport.sys */
 
 enum export_state {
-	EXPORT_UNKNOWN,     /* Windows 7 does not export it on this machine */
-	EXPORT_STUB,        /* Windows 7 does, storhost stops with its name when it is called */
+	EXPORT_UNKNOWN, /* Windows 7 does not export it on this machine */
+	EXPORT_STUB,    /* Windows 7 does, storhost stops with its name when it is called */
 	EXPORT_IMPLEMENTED,
 };
 

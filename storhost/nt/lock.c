@@ -27,8 +27,8 @@ static void lock_check_order(const struct lock *lock, const struct cpu *cpu, uin
 				      cpu->held[i]->name);
 	}
 	if (pc && cpu->irql > lock->irql)
-		verify_report(RULE_CALL_IRQL, pc, "the %s lock is taken at IRQL %u, which is above its own %u", lock->name,
-			      cpu->irql, lock->irql);
+		verify_report(RULE_CALL_IRQL, pc, "the %s lock is taken at IRQL %u, which is above its own %u",
+			      lock->name, cpu->irql, lock->irql);
 }
 
 int lock_acquire(struct lock *lock, uintptr_t pc)
@@ -37,7 +37,8 @@ int lock_acquire(struct lock *lock, uintptr_t pc)
 	unsigned old = cpu->irql, waited = 0;
 
 	if (lock_held(lock) || cpu->held_count == CPU_LOCKS_MAX) {
-		verify_report(RULE_LOCK_DEADLOCK, pc, "the %s lock is taken by a processor that already holds it", lock->name);
+		verify_report(RULE_LOCK_DEADLOCK, pc, "the %s lock is taken by a processor that already holds it",
+			      lock->name);
 		cpu_die("a processor waits for a lock that it holds itself");
 	}
 	lock_check_order(lock, cpu, pc);
@@ -61,14 +62,16 @@ bool lock_release(struct lock *lock, unsigned irql, uintptr_t pc)
 	unsigned last = cpu->held_count;
 
 	if (!lock_held(lock)) {
-		verify_report(RULE_LOCK_RELEASE, pc, "the %s lock is released by a processor that does not hold it", lock->name);
+		verify_report(RULE_LOCK_RELEASE, pc, "the %s lock is released by a processor that does not hold it",
+			      lock->name);
 		return false;
 	}
 	while (cpu->held[last - 1] != lock)
 		last--;
 	if (last != cpu->held_count)
-		verify_report(RULE_LOCK_RELEASE, pc, "the %s lock is released before the %s lock that was taken after it",
-			      lock->name, cpu->held[cpu->held_count - 1]->name);
+		verify_report(RULE_LOCK_RELEASE, pc,
+			      "the %s lock is released before the %s lock that was taken after it", lock->name,
+			      cpu->held[cpu->held_count - 1]->name);
 	for (cpu->held_count--; last <= cpu->held_count; last++)
 		cpu->held[last - 1] = cpu->held[last];
 	__atomic_store_n(&lock->owner, NULL, __ATOMIC_RELEASE);

@@ -24,12 +24,12 @@ static const uint64_t range_base[] = { 0x0000000001000000, 0x0000000140000000, 0
 static struct {
 	pthread_mutex_t lock;
 	int fd;
-	uint8_t *host;       /* all of RAM, linear */
+	uint8_t *host; /* all of RAM, linear */
 	uint32_t pages, per_range;
 	uint8_t *use;        /* enum phys_use of each page */
 	uint32_t *free_list; /* page numbers, shuffled; single pages are taken from its end */
 	uint32_t free_count;
-	uint32_t run_start;  /* pages [run_start, run_end) of each range are kept for contiguous runs */
+	uint32_t run_start; /* pages [run_start, run_end) of each range are kept for contiguous runs */
 	uint8_t *arena;
 	uint64_t *arena_page; /* bus address shown at each arena page, 0 if none */
 	uint32_t arena_next;

@@ -97,7 +97,8 @@ bool pool_free(void *address, enum pool_kind kind, uintptr_t pc)
 	}
 	machine_unlock();
 	if (!block) {
-		verify_report(RULE_MEMORY_FREE, pc, "memory at %p is freed that was not allocated so, or is free already", address);
+		verify_report(RULE_MEMORY_FREE, pc,
+			      "memory at %p is freed that was not allocated so, or is free already", address);
 		return false;
 	}
 	block_destroy(block);
@@ -124,8 +125,8 @@ void pool_report_leaks(void)
 
 		blocks = block->next;
 		if (block->kind != POOL_PORT)
-			verify_report(RULE_MEMORY_LEAK, block->pc, "%zu bytes (tag 0x%08x) were never freed", block->size,
-				      block->tag);
+			verify_report(RULE_MEMORY_LEAK, block->pc, "%zu bytes (tag 0x%08x) were never freed",
+				      block->size, block->tag);
 		block_destroy(block);
 	}
 	driver_bytes = 0;

@@ -234,7 +234,8 @@ struct mapping *bus_mapping(struct port *port, const volatile void *address, uns
 		if (mapping->base && offset < mapping->length && width <= mapping->length - offset)
 			return mapping;
 	}
-	verify_report(RULE_MMIO_MAPPING, pc, "the register address %p lies in no live mapping", (const void *)(uintptr_t)address);
+	verify_report(RULE_MMIO_MAPPING, pc, "the register address %p lies in no live mapping",
+		      (const void *)(uintptr_t)address);
 	return NULL;
 }
 

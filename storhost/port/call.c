@@ -53,7 +53,8 @@ void callback_leave(const struct frame *frame)
 	while (cpu->held_count > frame->held) {
 		struct lock *lock = cpu->held[cpu->held_count - 1];
 
-		verify_report(RULE_CALLBACK_LOCK, 0, "%s returned with the %s lock", callback_name(cpu->callback), lock->name);
+		verify_report(RULE_CALLBACK_LOCK, 0, "%s returned with the %s lock", callback_name(cpu->callback),
+			      lock->name);
 		lock_release(lock, frame->irql, 0);
 	}
 	cpu->callback = frame->callback;
@@ -67,8 +68,8 @@ void call_check(const struct call_rule *rule, uintptr_t pc)
 	if (!cpu)
 		return;
 	if (cpu->irql > rule->max_irql)
-		verify_report(RULE_CALL_IRQL, pc, "%s is called at IRQL %u, it allows at most %u", rule->name, cpu->irql,
-			      rule->max_irql);
+		verify_report(RULE_CALL_IRQL, pc, "%s is called at IRQL %u, it allows at most %u", rule->name,
+			      cpu->irql, rule->max_irql);
 	if (!(cpu->callback & rule->callbacks))
 		verify_report(RULE_CALL_CONTEXT, pc, "%s is called from %s", rule->name, callback_name(cpu->callback));
 	cpu_point();

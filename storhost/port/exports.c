@@ -7,8 +7,8 @@
 #include "port/internal.h"
 
 #define CB_SETUP CB_FIND_ADAPTER
-#define CB_RUNNING                                                                                              \
-	(CB_BUILD_IO | CB_START_IO | CB_INTERRUPT | CB_MS_INTERRUPT | CB_DPC | CB_TIMER | CB_RESET_BUS |        \
+#define CB_RUNNING                                                                                                     \
+	(CB_BUILD_IO | CB_START_IO | CB_INTERRUPT | CB_MS_INTERRUPT | CB_DPC | CB_TIMER | CB_RESET_BUS |               \
 	 CB_ADAPTER_CONTROL | CB_SYNCHRONIZE | CB_INITIALIZE | CB_PASSIVE_INITIALIZE)
 
 /* ---- set-up ---- */
@@ -169,7 +169,8 @@ STOR_PHYSICAL_ADDRESS_RETURN NTAPI StorPortGetPhysicalAddress(PVOID extension, P
 		return 0;
 	physical = phys_of(address, &contiguous);
 	if (!physical || (srb && !slot_of(port, srb)))
-		verify_report(RULE_CALL_ARGUMENT, CALLER, "StorPortGetPhysicalAddress of %p, which is not common memory", address);
+		verify_report(RULE_CALL_ARGUMENT, CALLER,
+			      "StorPortGetPhysicalAddress of %p, which is not common memory", address);
 	if (length)
 		guest_write(length, &contiguous, sizeof(*length), CALLER);
 	return (LONGLONG)physical;
@@ -184,7 +185,9 @@ PVOID NTAPI StorPortGetVirtualAddress(PVOID extension, STOR_PHYSICAL_ADDRESS add
 	if (!port)
 		return NULL;
 	offset = (uint64_t)address.QuadPart - port->uncached_address;
-	return port->uncached && offset < (uint64_t)port->uncached_pages * PHYS_PAGE ? (uint8_t *)port->uncached + offset : NULL;
+	return port->uncached && offset < (uint64_t)port->uncached_pages * PHYS_PAGE
+		       ? (uint8_t *)port->uncached + offset
+		       : NULL;
 }
 
 STOR_PHYSICAL_ADDRESS_RETURN NTAPI StorPortConvertUlongToPhysicalAddress(ULONG_PTR address)
@@ -199,7 +202,8 @@ PSTOR_SCATTER_GATHER_LIST NTAPI StorPortGetScatterGatherList(PVOID extension, PS
 
 	CALL("StorPortGetScatterGatherList", IRQL_DISPATCH, CB_BUILD_IO | CB_START_IO);
 	if (!slot || (slot->state != SLOT_BUILDING && slot->state != SLOT_STARTED)) {
-		verify_report(RULE_CALL_ARGUMENT, CALLER, "StorPortGetScatterGatherList for an SRB that is not the driver's");
+		verify_report(RULE_CALL_ARGUMENT, CALLER,
+			      "StorPortGetScatterGatherList for an SRB that is not the driver's");
 		return NULL;
 	}
 	return slot->elements ? slot->list : NULL;
@@ -261,16 +265,16 @@ BOOLEAN NTAPI StorPortSetDeviceQueueDepth(PVOID extension, UCHAR path, UCHAR tar
 	return TRUE;
 }
 
-#define QUEUE_EXPORT(name, parameters, action)                              \
-	BOOLEAN NTAPI name parameters                                       \
-	{                                                                   \
-		struct port *port = port_of(extension, CALLER);             \
-                                                                            \
-		CALL(#name, IRQL_DEVICE, CB_RUNNING);                       \
-		if (!port)                                                  \
-			return FALSE;                                       \
-		action;                                                     \
-		return TRUE;                                                \
+#define QUEUE_EXPORT(name, parameters, action)                                                                         \
+	BOOLEAN NTAPI name parameters                                                                                  \
+	{                                                                                                              \
+		struct port *port = port_of(extension, CALLER);                                                        \
+                                                                                                                       \
+		CALL(#name, IRQL_DEVICE, CB_RUNNING);                                                                  \
+		if (!port)                                                                                             \
+			return FALSE;                                                                                  \
+		action;                                                                                                \
+		return TRUE;                                                                                           \
 	}
 
 #define ONE_UNIT (void)path, (void)target, (void)lun
@@ -279,7 +283,8 @@ QUEUE_EXPORT(StorPortPause, (PVOID extension, ULONG seconds), queue_pause(port, 
 QUEUE_EXPORT(StorPortResume, (PVOID extension), queue_resume(port))
 QUEUE_EXPORT(StorPortPauseDevice, (PVOID extension, UCHAR path, UCHAR target, UCHAR lun, ULONG seconds),
 	     (ONE_UNIT, queue_pause(port, seconds)))
-QUEUE_EXPORT(StorPortResumeDevice, (PVOID extension, UCHAR path, UCHAR target, UCHAR lun), (ONE_UNIT, queue_resume(port)))
+QUEUE_EXPORT(StorPortResumeDevice, (PVOID extension, UCHAR path, UCHAR target, UCHAR lun),
+	     (ONE_UNIT, queue_resume(port)))
 QUEUE_EXPORT(StorPortBusy, (PVOID extension, ULONG requests), queue_busy(port, requests))
 QUEUE_EXPORT(StorPortReady, (PVOID extension), queue_ready(port))
 QUEUE_EXPORT(StorPortDeviceBusy, (PVOID extension, UCHAR path, UCHAR target, UCHAR lun, ULONG requests),
@@ -295,7 +300,8 @@ BOOLEAN NTAPI StorPortSynchronizeAccess(PVOID extension, PSTOR_SYNCHRONIZED_ACCE
 	BOOLEAN result;
 	int irql;
 
-	CALL("StorPortSynchronizeAccess", IRQL_DISPATCH, CB_RUNNING & ~(CB_INTERRUPT | CB_MS_INTERRUPT | CB_INITIALIZE));
+	CALL("StorPortSynchronizeAccess", IRQL_DISPATCH,
+	     CB_RUNNING & ~(CB_INTERRUPT | CB_MS_INTERRUPT | CB_INITIALIZE));
 	if (!port || !call_target(port, (void *)(uintptr_t)routine, "the routine of StorPortSynchronizeAccess", CALLER))
 		return FALSE;
 	irql = lock_acquire(&port->interrupt_lock, CALLER);
@@ -403,8 +409,8 @@ BOOLEAN NTAPI StorPortRegistryWrite(PVOID extension, PUCHAR name, ULONG global, 
 	uint8_t data[REGISTRY_DATA_MAX];
 
 	CALL("StorPortRegistryWrite", IRQL_PASSIVE, CB_SETUP | CB_PASSIVE_INITIALIZE);
-	if (!port_of(extension, CALLER) || length > sizeof(data) || !guest_string(text, (char *)name, sizeof(text), CALLER) ||
-	    !guest_read(data, buffer, length, CALLER))
+	if (!port_of(extension, CALLER) || length > sizeof(data) ||
+	    !guest_string(text, (char *)name, sizeof(text), CALLER) || !guest_read(data, buffer, length, CALLER))
 		return FALSE;
 	return (BOOLEAN)registry_set(text, global != 0, type, data, length);
 }
@@ -443,31 +449,31 @@ static void register_write(void *extension, volatile void *address, unsigned wid
 	cpu_point();
 }
 
-#define REGISTER_EXPORTS(Name, TYPE)                                                                                 \
-	TYPE NTAPI StorPortReadRegister##Name(PVOID extension, volatile TYPE *address)                               \
-	{                                                                                                            \
-		return (TYPE)register_read(extension, address, sizeof(TYPE), CALLER);                                \
-	}                                                                                                            \
-	VOID NTAPI StorPortWriteRegister##Name(PVOID extension, volatile TYPE *address, TYPE value)                  \
-	{                                                                                                            \
-		register_write(extension, address, sizeof(TYPE), value, CALLER);                                     \
-	}                                                                                                            \
-	VOID NTAPI StorPortReadRegisterBuffer##Name(PVOID extension, volatile TYPE *address, TYPE *buffer, ULONG n)  \
-	{                                                                                                            \
-		for (ULONG i = 0; i < n; i++) {                                                                      \
-			TYPE value = (TYPE)register_read(extension, address + i, sizeof(TYPE), CALLER);              \
-                                                                                                                     \
-			guest_write(buffer + i, &value, sizeof(value), CALLER);                                      \
-		}                                                                                                    \
-	}                                                                                                            \
-	VOID NTAPI StorPortWriteRegisterBuffer##Name(PVOID extension, volatile TYPE *address, TYPE *buffer, ULONG n) \
-	{                                                                                                            \
-		for (ULONG i = 0; i < n; i++) {                                                                      \
-			TYPE value;                                                                                  \
-                                                                                                                     \
-			if (guest_read(&value, buffer + i, sizeof(value), CALLER))                                   \
-				register_write(extension, address + i, sizeof(TYPE), value, CALLER);                 \
-		}                                                                                                    \
+#define REGISTER_EXPORTS(Name, TYPE)                                                                                   \
+	TYPE NTAPI StorPortReadRegister##Name(PVOID extension, volatile TYPE *address)                                 \
+	{                                                                                                              \
+		return (TYPE)register_read(extension, address, sizeof(TYPE), CALLER);                                  \
+	}                                                                                                              \
+	VOID NTAPI StorPortWriteRegister##Name(PVOID extension, volatile TYPE *address, TYPE value)                    \
+	{                                                                                                              \
+		register_write(extension, address, sizeof(TYPE), value, CALLER);                                       \
+	}                                                                                                              \
+	VOID NTAPI StorPortReadRegisterBuffer##Name(PVOID extension, volatile TYPE *address, TYPE *buffer, ULONG n)    \
+	{                                                                                                              \
+		for (ULONG i = 0; i < n; i++) {                                                                        \
+			TYPE value = (TYPE)register_read(extension, address + i, sizeof(TYPE), CALLER);                \
+                                                                                                                       \
+			guest_write(buffer + i, &value, sizeof(value), CALLER);                                        \
+		}                                                                                                      \
+	}                                                                                                              \
+	VOID NTAPI StorPortWriteRegisterBuffer##Name(PVOID extension, volatile TYPE *address, TYPE *buffer, ULONG n)   \
+	{                                                                                                              \
+		for (ULONG i = 0; i < n; i++) {                                                                        \
+			TYPE value;                                                                                    \
+                                                                                                                       \
+			if (guest_read(&value, buffer + i, sizeof(value), CALLER))                                     \
+				register_write(extension, address + i, sizeof(TYPE), value, CALLER);                   \
+		}                                                                                                      \
 	}
 
 REGISTER_EXPORTS(Uchar, UCHAR)

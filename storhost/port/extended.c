@@ -59,7 +59,8 @@ static ULONG message_lock(struct port *port, ULONG id, guest_va_list *ap, bool a
 	ULONG irql;
 
 	if (port->config->InterruptSynchronizationMode != InterruptSynchronizePerMessage || id >= port->message_count) {
-		verify_report(RULE_LOCK_MSI, pc, "the lock of message %u is used without per-message synchronisation", id);
+		verify_report(RULE_LOCK_MSI, pc, "the lock of message %u is used without per-message synchronisation",
+			      id);
 		return STATUS(INVALID_PARAMETER);
 	}
 	if (acquire) {
@@ -82,8 +83,8 @@ static ULONG perf_options(BOOLEAN query, void *data, uintptr_t pc)
 	if (!data || !guest_read(&options, data, sizeof(options), pc))
 		return STATUS(INVALID_PARAMETER);
 	if (options.Version != STOR_PERF_VERSION_3 || options.Size != sizeof(options)) {
-		verify_report(RULE_CALL_WINDOWS8, pc, "PERF_CONFIGURATION_DATA has version %u and size %u", options.Version,
-			      options.Size);
+		verify_report(RULE_CALL_WINDOWS8, pc, "PERF_CONFIGURATION_DATA has version %u and size %u",
+			      options.Version, options.Size);
 		return STATUS(UNSUCCESSFUL);
 	}
 	if (!query)
@@ -108,7 +109,8 @@ static ULONG log_system_event(struct port *port, const void *details, void *maxi
 		return STATUS(UNSUPPORTED_VERSION);
 	if (event.StringCount && guest_read(&text, event.StringList, sizeof(text), pc))
 		guest_wide_string(line, text, sizeof(line), pc);
-	log_event(port, "%s (code 0x%x, id %u)", line[0] ? line : "an event without text", event.ErrorCode, event.UniqueId);
+	log_event(port, "%s (code 0x%x, id %u)", line[0] ? line : "an event without text", event.ErrorCode,
+		  event.UniqueId);
 	return STATUS(SUCCESS);
 }
 
@@ -223,7 +225,8 @@ ULONG NTAPIV StorPortExtendedFunction(STORPORT_FUNCTION_CODE code, PVOID extensi
 	status = extended(code, port, &ap, CALLER);
 	guest_va_end(ap);
 	if (status == STATUS(NOT_IMPLEMENTED)) {
-		verify_report(RULE_DRIVER_STOPPED, CALLER, "StorPortExtendedFunction code %u is not implemented", (unsigned)code);
+		verify_report(RULE_DRIVER_STOPPED, CALLER, "StorPortExtendedFunction code %u is not implemented",
+			      (unsigned)code);
 		cpu_die("the driver called what storhost has not");
 	}
 	return status;

@@ -157,7 +157,8 @@ int port_load(const char *driver, struct device *device, const struct port_optio
 	if (!port->driver_object || !port->registry_path)
 		return error_set(err, "no memory");
 	if (options->parameter)
-		registry_set("DriverParameter", true, MINIPORT_REG_SZ, options->parameter, strlen(options->parameter) + 1);
+		registry_set("DriverParameter", true, MINIPORT_REG_SZ, options->parameter,
+			     strlen(options->parameter) + 1);
 	if (!cpu_call(0, entry_run, port))
 		return error_set(err, "DriverEntry did not return: %s", cpu_death());
 	pe_module_discard(port->module);
@@ -243,7 +244,8 @@ static int objects_create(struct port *port, struct error *err)
 	uint8_t *config = pool_alloc(sizeof(*port->config) + CONFIG_TAIL, 0, POOL_PORT, 0);
 
 	port->config = (void *)config;
-	port->extension = pool_alloc(port->init.DeviceExtensionSize ? port->init.DeviceExtensionSize : 1, 0, POOL_PORT, 0);
+	port->extension =
+		pool_alloc(port->init.DeviceExtensionSize ? port->init.DeviceExtensionSize : 1, 0, POOL_PORT, 0);
 	if (!config || !port->extension || !ranges_create(port))
 		return error_set(err, "no memory");
 	memset(config + sizeof(*port->config), 0xa5, CONFIG_TAIL);
@@ -428,7 +430,10 @@ static void stop_run(void *opaque)
 static void submit_simple(struct port *port, uint8_t function, uint32_t action)
 {
 	struct port_request request = {
-		.function = function, .action = action, .adapter = function == SRB_FUNCTION_PNP, .timeout = 60,
+		.function = function,
+		.action = action,
+		.adapter = function == SRB_FUNCTION_PNP,
+		.timeout = 60,
 	};
 
 	port_execute(port, &request);

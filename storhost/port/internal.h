@@ -14,14 +14,14 @@
 #include "port/port.h"
 #include "verify/verify.h"
 
-#define SLOTS 272u           /* SRBs alive at once: the deepest queue and the port's own */
+#define SLOTS 272u /* SRBs alive at once: the deepest queue and the port's own */
 #define SGL_PAGES 2u
-#define SGL_MAX 320u         /* elements a slot has room for */
+#define SGL_MAX 320u /* elements a slot has room for */
 #define BARS 6u
 #define MAPPINGS 16u
 #define DPCS 16u
 #define EVENTS 64u
-#define DEFAULT_DEPTH 20u    /* before StorPortSetDeviceQueueDepth [storport-win7 3.5] */
+#define DEFAULT_DEPTH 20u /* before StorPortSetDeviceQueueDepth [storport-win7 3.5] */
 #define MAX_DEPTH 254u
 
 enum slot_state {
@@ -41,7 +41,7 @@ struct slot {
 	STOR_SCATTER_GATHER_LIST *list;
 	uint8_t *sense;
 	void *extension;
-	SCSI_REQUEST_BLOCK sent; /* as it was given out; after completion, as it came back */
+	SCSI_REQUEST_BLOCK sent;      /* as it was given out; after completion, as it came back */
 	struct port_request *request; /* whose answer this is; NULL: the port has given it up */
 	uint8_t sense_copy[255], sense_length;
 	uint64_t *pages; /* bus addresses of the data pages */
@@ -75,13 +75,13 @@ struct message {
 struct port {
 	struct port_options options;
 	struct rng rng;
-	char name[64];           /* file name of the driver */
+	char name[64]; /* file name of the driver */
 	struct pe_file *file;
 	struct pe_module *module;
 	HW_INITIALIZATION_DATA init;
-	bool initialized;        /* StorPortInitialize has accepted */
+	bool initialized; /* StorPortInitialize has accepted */
 	bool started, stopping;
-	bool dpc_locked;         /* this run holds a DPC's lock while the DPC runs */
+	bool dpc_locked; /* this run holds a DPC's lock while the DPC runs */
 	bool bus_changed;
 	PORT_CONFIGURATION_INFORMATION *config;
 	ACCESS_RANGE *ranges;
@@ -117,8 +117,8 @@ struct port {
 	bool dispatch_posted;
 	struct port_request *first, **last;
 	unsigned outstanding, depth;
-	unsigned busy;       /* completions to wait for */
-	bool backing_off;    /* after a BUSY that came without StorPortBusy */
+	unsigned busy;    /* completions to wait for */
+	bool backing_off; /* after a BUSY that came without StorPortBusy */
 	unsigned paused;
 	unsigned dispatching[CPUS_MAX]; /* depth of queue_dispatch on each processor */
 	struct timer pause_timer, busy_timer, tick;
@@ -163,10 +163,10 @@ extern bool port_debug_print; /* print what StorPortDebugPrint gets */
 
 #define CALLER ((uintptr_t)__builtin_return_address(0))
 /* At the head of every export: judge the call, then let others run. */
-#define CALL(name_, irql_, callbacks_)                                                              \
-	do {                                                                                        \
-		static const struct call_rule rule_ = { name_, irql_, callbacks_ };                 \
-		call_check(&rule_, CALLER);                                                         \
+#define CALL(name_, irql_, callbacks_)                                                                                 \
+	do {                                                                                                           \
+		static const struct call_rule rule_ = { name_, irql_, callbacks_ };                                    \
+		call_check(&rule_, CALLER);                                                                            \
 	} while (0)
 
 /* ---- bus.c ---- */

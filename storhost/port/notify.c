@@ -49,7 +49,8 @@ static void dpc_initialize(struct port *port, STOR_DPC *object, void *routine, u
 	if (!call_target(port, routine, "the routine of a DPC", pc))
 		return;
 	if (!dpc || !object) {
-		verify_report(RULE_CALL_ARGUMENT, pc, "StorPortInitializeDpc of %p, after %u others", (void *)object, DPCS);
+		verify_report(RULE_CALL_ARGUMENT, pc, "StorPortInitializeDpc of %p, after %u others", (void *)object,
+			      DPCS);
 		return;
 	}
 	dpc->port = port;

@@ -49,8 +49,8 @@ struct port_request {
 	uint32_t timeout; /* seconds */
 	uint32_t action;  /* PnPAction or PowerAction */
 	uint32_t power_state;
-	bool adapter;     /* a PNP or POWER request for the adapter itself */
-	unsigned cpu;     /* where it is issued */
+	bool adapter; /* a PNP or POWER request for the adapter itself */
+	unsigned cpu; /* where it is issued */
 	void (*done)(struct port_request *request);
 	void *opaque;
 
@@ -69,7 +69,7 @@ struct port_request {
 
 /* What the miniport declared, and what a class driver makes of it. */
 struct port_limits {
-	uint32_t max_transfer;   /* bytes, of one request, whatever its buffer's alignment */
+	uint32_t max_transfer; /* bytes, of one request, whatever its buffer's alignment */
 	uint32_t physical_breaks;
 	uint32_t alignment_mask;
 	uint32_t queue_depth;

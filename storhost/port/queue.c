@@ -46,7 +46,8 @@ static struct port_request *queue_take(struct port *port)
 
 	queue_lock(port);
 	request = port->first;
-	if (!request || port->paused || port->busy || port->backing_off || port->outstanding >= port->depth || port->resetting)
+	if (!request || port->paused || port->busy || port->backing_off || port->outstanding >= port->depth ||
+	    port->resetting)
 		request = NULL;
 	if (request) {
 		port->first = request->next;

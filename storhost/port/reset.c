@@ -100,7 +100,8 @@ static void ladder_done(struct port_request *request)
 	struct port *port = request->port;
 
 	if (request->srb_status == SRB_STATUS_SUCCESS) {
-		reset_over(port, true, request->function == SRB_FUNCTION_RESET_DEVICE ? "a target reset" : "a unit reset");
+		reset_over(port, true,
+			   request->function == SRB_FUNCTION_RESET_DEVICE ? "a target reset" : "a unit reset");
 		return;
 	}
 	if (request->function == SRB_FUNCTION_RESET_LOGICAL_UNIT && port->config->ResetTargetSupported) {

@@ -104,7 +104,8 @@ int slots_create(struct port *port, struct error *err)
 		slot->list = (void *)(port->list_window + i * SGL_PAGES * PHYS_PAGE);
 		slot->pages = calloc(SGL_MAX, sizeof(*slot->pages));
 		if (!slot->pages || !extension_create(slot, alignment))
-			return error_set(err, "no memory for SRB extensions of %u bytes", port->config->SrbExtensionSize);
+			return error_set(err, "no memory for SRB extensions of %u bytes",
+					 port->config->SrbExtensionSize);
 		slot_protect(slot, false);
 		slot->next_free = port->free_slots;
 		port->free_slots = slot;
@@ -329,7 +330,9 @@ static void srb_build_scsi(struct slot *slot, SCSI_REQUEST_BLOCK *srb)
 static void srb_build(struct slot *slot)
 {
 	static const ULONG direction_flags[] = {
-		[DIRECTION_NONE] = 0, [DIRECTION_IN] = SRB_FLAGS_DATA_IN, [DIRECTION_OUT] = SRB_FLAGS_DATA_OUT,
+		[DIRECTION_NONE] = 0,
+		[DIRECTION_IN] = SRB_FLAGS_DATA_IN,
+		[DIRECTION_OUT] = SRB_FLAGS_DATA_OUT,
 	};
 	struct port_request *request = slot->request;
 	SCSI_REQUEST_BLOCK *srb = slot->srb;
@@ -347,7 +350,8 @@ static void srb_build(struct slot *slot)
 	} else if (request->function == SRB_FUNCTION_POWER) {
 		((SCSI_POWER_REQUEST_BLOCK *)srb)->DevicePowerState = (STOR_DEVICE_POWER_STATE)request->power_state;
 		((SCSI_POWER_REQUEST_BLOCK *)srb)->PowerAction = (STOR_POWER_ACTION)request->action;
-		((SCSI_POWER_REQUEST_BLOCK *)srb)->SrbPowerFlags = request->adapter ? SRB_POWER_FLAGS_ADAPTER_REQUEST : 0;
+		((SCSI_POWER_REQUEST_BLOCK *)srb)->SrbPowerFlags =
+			request->adapter ? SRB_POWER_FLAGS_ADAPTER_REQUEST : 0;
 	} else {
 		srb_build_scsi(slot, srb);
 	}
@@ -404,7 +408,8 @@ void slot_start(struct slot *slot)
 	if (!start)
 		return;
 	irql = lock_acquire(&port->startio, 0);
-	if (__atomic_compare_exchange_n(&slot->state, &building, SLOT_STARTED, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+	if (__atomic_compare_exchange_n(&slot->state, &building, SLOT_STARTED, false, __ATOMIC_ACQ_REL,
+					__ATOMIC_ACQUIRE)) {
 		callback_enter(&frame, CB_START_IO);
 		port->init.HwStartIo(port->extension, srb);
 		callback_leave(&frame);
@@ -430,8 +435,9 @@ static void check_completed(const SCSI_REQUEST_BLOCK *sent, const SCSI_REQUEST_B
 	SCSI_REQUEST_BLOCK a = *sent, b = *back;
 
 	if (!status_is_legal(back->SrbStatus))
-		verify_report(RULE_SRB_STATUS, pc, "an SRB (function 0x%02x, opcode 0x%02x) is completed with status 0x%02x",
-			      sent->Function, sent->Cdb[0], back->SrbStatus);
+		verify_report(RULE_SRB_STATUS, pc,
+			      "an SRB (function 0x%02x, opcode 0x%02x) is completed with status 0x%02x", sent->Function,
+			      sent->Cdb[0], back->SrbStatus);
 	if (sent->Function == SRB_FUNCTION_PNP || sent->Function == SRB_FUNCTION_POWER)
 		return;
 	if ((back->SrbStatus & SRB_STATUS_AUTOSENSE_VALID) &&
@@ -442,8 +448,8 @@ static void check_completed(const SCSI_REQUEST_BLOCK *sent, const SCSI_REQUEST_B
 		verify_report(RULE_SRB_LENGTH, pc, "DataTransferLength was %u and is %u with status 0x%02x",
 			      sent->DataTransferLength, back->DataTransferLength, back->SrbStatus);
 	if (back->SenseInfoBufferLength > sent->SenseInfoBufferLength)
-		verify_report(RULE_SRB_READONLY, pc, "SenseInfoBufferLength grew from %u to %u", sent->SenseInfoBufferLength,
-			      back->SenseInfoBufferLength);
+		verify_report(RULE_SRB_READONLY, pc, "SenseInfoBufferLength grew from %u to %u",
+			      sent->SenseInfoBufferLength, back->SenseInfoBufferLength);
 	a.SrbStatus = b.SrbStatus = a.ScsiStatus = b.ScsiStatus = 0;
 	a.SenseInfoBufferLength = b.SenseInfoBufferLength = 0;
 	a.DataTransferLength = b.DataTransferLength = 0;

@@ -80,8 +80,8 @@ void verify_report(enum rule rule, uintptr_t pc, const char *fmt, ...)
 		vsnprintf(finding->text, sizeof(finding->text), fmt, ap);
 		va_end(ap);
 		memcpy(finding->where, where, sizeof(where));
-		fprintf(stderr, "finding %s: %s%s%s%s%s%s\n", rule_name(rule), finding->text, where[0] ? " at " : "", where,
-			step[0] ? " (" : "", step, step[0] ? ")" : "");
+		fprintf(stderr, "finding %s: %s%s%s%s%s%s\n", rule_name(rule), finding->text, where[0] ? " at " : "",
+			where, step[0] ? " (" : "", step, step[0] ? ")" : "");
 	}
 	pthread_mutex_unlock(&findings.lock);
 }

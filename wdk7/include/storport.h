@@ -162,7 +162,7 @@ struct _PORT_CONFIGURATION_INFORMATION {
     ULONG BusInterruptLevel;
     ULONG BusInterruptVector;
     KINTERRUPT_MODE InterruptMode;
-    ULONG MaximumTransferLength; /* bytes */
+    ULONG MaximumTransferLength;  /* bytes */
     ULONG NumberOfPhysicalBreaks; /* scatter/gather elements */
     ULONG DmaChannel;
     ULONG DmaPort;

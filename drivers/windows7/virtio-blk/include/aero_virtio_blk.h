@@ -6,6 +6,7 @@
  *   HwBuildIo    decodes the CDB, writes the Request into the SRB extension: header, descriptor table, status byte.
  *   HwStartIo    asks the state once, then hands the Request to VblkSubmit, or what needs no device to scsi.c.
  *   VblkSubmit   checks the range, enters the Request into the ring, rings the doorbell if the device wants it.
+ *                (VblkTrySubmit is the same for whatever finds nothing in its way; HwStartIo tries it first.)
  *   interrupt    notes what happened and queues the DPC; it takes no lock and touches no ring.
  *   DPC          VblkCollect under StorPort's StartIo lock, then, without it, VblkFinishList: outcome → SRB → StorPort.
  * Whatever is refused on the way becomes an outcome, and VblkFinish is the only way out.
@@ -29,7 +30,7 @@
  *                           |                            |   +---------------------->+
  *                           |                            +---------------------------+
  *                           v
- *   any state -- VblkRemove (PnP remove, surprise removal) --> Gone
+ *   any state -- VblkLeave (PnP remove, surprise removal) --> Gone
  *
  *   Found      0, also what a zeroed extension says when HwFindAdapter never ran.
  *              * The device was reset and has no queue; no interrupt is ours.
@@ -38,7 +39,7 @@
  *              * No Request is in flight; the ring may be half laid out.
  *   Running    * Ring and device agree on features, size, vectors and addresses; the device has DRIVER_OK.
  *              * No reset is queued. Requests are accepted.
- *   Resetting  A reset was asked for or found necessary; the DPC or HwResetBus performs it.
+ *   Resetting  A reset was asked for or found necessary, or the adapter is to leave; the DPC or HwResetBus performs it.
  *              * The device may still own Requests. New ones get BUSY, nothing is added or popped.
  *   Stopped    * The device was seen at status 0; no Request is in flight. Extension and ring memory are kept.
  *   Failed     The device refused to stop, or to start again.
@@ -112,11 +113,11 @@ typedef enum _VBLK_OUTCOME {
     VblkOutcomeInvalidTarget,
     VblkOutcomeInvalidLun,
     VblkOutcomeInvalidRequest,
-    VblkOutcomeLengthMismatch,     /* the SRB's buffer and the CDB's length disagree */
+    VblkOutcomeLengthMismatch, /* the SRB's buffer and the CDB's length disagree */
     VblkOutcomeReadError,
     VblkOutcomeWriteError,
     VblkOutcomeFlushError,
-    VblkOutcomeDeviceFault,        /* a status that no device may report */
+    VblkOutcomeDeviceFault, /* a status that no device may report */
     VblkOutcomeNoMedium,
     VblkOutcomeInvalidOpcode,
     VblkOutcomeOutOfRange,
@@ -156,6 +157,7 @@ C_ASSERT(VblkReasonCapsNotContract - VblkReasonCapsNoList == VirtioPciCapsNotCon
 
 typedef enum _VBLK_KIND {
     VblkKindDevice,  /* for VblkSubmit */
+    VblkKindNothing, /* succeeds without the device, if its range is right */
     VblkKindScsi,    /* answered without the device */
     VblkKindAnswered /* Outcome says how it ends */
 } VBLK_KIND;
@@ -187,18 +189,18 @@ struct _VBLK_REQUEST {
     PVBLK_REQUEST Next;
     PSCSI_REQUEST_BLOCK Srb;
     ULONGLONG TablePhysical;
-    ULONGLONG Lba;
-    ULONG Blocks;
-    USHORT TableCount; /* 0: nothing for the device to do, once the range is right */
-    UCHAR Kind;        /* VBLK_KIND */
-    UCHAR Flags;       /* VBLK_REQUEST_*; none: it reads */
-    UCHAR Outcome;     /* VBLK_OUTCOME: how it ends, once that is known */
+    ULONGLONG Last; /* block that must exist: all of the range does then. All ones: it passes 2^64 */
+    USHORT TableCount;
+    UCHAR Kind;    /* VBLK_KIND */
+    UCHAR Outcome; /* VBLK_OUTCOME: how it ends. Success in the ring, until more is known */
+    ULONG Flags;   /* VBLK_REQUEST_*; none: it reads */
     DECLSPEC_ALIGN(16) VBLK_WIRE Wire;
 };
 
 #define VBLK_REQUEST_WRITES 0x2
 #define VBLK_REQUEST_FLUSHES 0x4
-#define VBLK_REQUEST_FUA 0x8 /* forced unit access: not finished before a flush has succeeded, if the device has one */
+#define VBLK_REQUEST_FUA                                                                                               \
+    0x800 /* forced unit access: not finished before a flush has succeeded, if the device has one */
 
 C_ASSERT(FIELD_OFFSET(VBLK_REQUEST, Wire) <= 48);
 C_ASSERT(FIELD_OFFSET(VBLK_REQUEST, Wire.Table) % sizeof(struct virtq_desc) == 0);
@@ -227,35 +229,44 @@ typedef struct _VBLK_BAR {
 } VBLK_BAR, *PVBLK_BAR;
 
 struct _VBLK_ADAPTER {
+    /*
+     * On x64, from an extension that begins on a cache line, the first 64 bytes are all that HwBuildIo and the
+     * interrupt read, and requests write none of them; the second 64 are what submission and collection read and write.
+     */
+
     /* Constant while Running. */
-    ULONGLONG Features; /* as negotiated */
-    ULONG BlockShift;   /* log2(bytes per block) */
-    ULONG MaxSegments;  /* data segments of one Request */
+    ULONGLONG BlockBytes;
+    ULONGLONG BlockSectors; /* BlockBytes in the unit of virtio_blk_req */
+    ULONG BlockShift;       /* log2(BlockBytes) */
+    ULONG MaxSegments;      /* data segments of one Request */
     BOOLEAN ReadOnly;
-    BOOLEAN Flush;      /* the device has a volatile cache and VIRTIO_BLK_T_FLUSH */
+    BOOLEAN Flush; /* the device has a volatile cache and VIRTIO_BLK_T_FLUSH */
     USHORT ConfigVector;
     USHORT QueueVector;
     ULONG MessageCount; /* 0: line interrupt */
 
-    /* Under the StartIo lock. */
-    volatile ULONG State;      /* VBLK_STATE; lifecycle.c alone writes it */
-    BOOLEAN UnitAttention;     /* the capacity changed and nobody was told */
-    BOOLEAN QueueDepthSet;
-    UCHAR ConfigGeneration;
-    UCHAR DpcsSinceLook;       /* at the configuration, where it shares a message */
-    ULONGLONG CapacityBlocks;
-    VBLK_REASON Untold;        /* noted where the event log is out of reach */
-    VBLK_LIST ResetQueue;      /* SRBs that asked for the reset that is due */
-    PVBLK_REQUEST Suspects;    /* came back untouched: the device may still write to them */
-    VIRTQUEUE Queue;
-
     /* Between interrupt and DPC. */
     volatile LONG ConfigPending; /* a configuration interrupt came */
     volatile BOOLEAN DpcReady;   /* the DPC may be queued */
-    STOR_DPC Dpc;
 
-    VIRTIO_PCI Pci;
+    /* Under the StartIo lock. */
+    volatile ULONG State;  /* VBLK_STATE; lifecycle.c alone writes it */
+    BOOLEAN UnitAttention; /* the capacity changed and nobody was told */
+    BOOLEAN QueueDepthSet;
+    UCHAR ConfigGeneration;
+    UCHAR DpcsSinceLook;    /* at the configuration, where it shares a message */
+    PVBLK_REQUEST Suspects; /* came back untouched: the device may still write to them */
+    ULONGLONG CapacityBlocks;
+    ULONGLONG OpenBlocks; /* CapacityBlocks where VblkTrySubmit may go ahead, otherwise 0: VblkUpdateOpen */
+    VIRTQUEUE Queue;
     VIRTIO_PCI_QUEUE PciQueue;
+    VBLK_LIST ResetQueue; /* SRBs that wait for what the DPC has to do: resets, a removal */
+    BOOLEAN RemoveDue;    /* and that is to leave, not to start again */
+    VBLK_REASON Untold;   /* noted where the event log is out of reach */
+
+    ULONGLONG Features; /* as negotiated; constant while Running */
+    STOR_DPC Dpc;
+    VIRTIO_PCI Pci;
     VBLK_BAR Bar[6];
 
     /* For the diagnostic interface. */
@@ -277,6 +288,10 @@ struct _VBLK_ADAPTER {
     USHORT QueueSize;
     VIRTQUEUE_SLOT Slot[VIRTQUEUE_MAX_SIZE];
 };
+
+#if defined(_AMD64_)
+C_ASSERT(FIELD_OFFSET(VBLK_ADAPTER, CapacityBlocks) == 64 && FIELD_OFFSET(VBLK_ADAPTER, Queue.Broken) < 128);
+#endif
 
 FORCEINLINE PVBLK_REQUEST VblkRequestOf(PSCSI_REQUEST_BLOCK Srb) {
     return (PVBLK_REQUEST)(((ULONG_PTR)Srb->SrbExtension + VBLK_REQUEST_ALIGNMENT - 1) &
@@ -315,6 +330,11 @@ FORCEINLINE BOOLEAN VblkSharesMessage(const VBLK_ADAPTER *Adapter) {
     return (BOOLEAN)(Adapter->MessageCount == 1);
 }
 
+/* After every change of State, UnitAttention or CapacityBlocks: one comparison then admits most requests. */
+FORCEINLINE VOID VblkUpdateOpen(PVBLK_ADAPTER Adapter) {
+    Adapter->OpenBlocks = Adapter->State == VblkRunning && !Adapter->UnitAttention ? Adapter->CapacityBlocks : 0;
+}
+
 /* ---- aero_virtio_blk.c ---- */
 
 DRIVER_INITIALIZE DriverEntry;
@@ -345,10 +365,10 @@ VOID VblkServiceState(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished);
 VOID VblkLookAtConfig(PVBLK_ADAPTER Adapter);
 
 /*
- * The adapter leaves: what was in flight comes back as NO_DEVICE. Surprise: the hardware is not there any more.
- * IRQL: DISPATCH. Locks: StartIo.
+ * The adapter leaves, as Srb asks: what was in flight comes back as NO_DEVICE. Surprise: the hardware is not there any
+ * more. Pending: the DPC stops the device and answers Srb. IRQL: DISPATCH. Locks: StartIo.
  */
-VOID VblkRemove(PVBLK_ADAPTER Adapter, BOOLEAN Surprise);
+VBLK_OUTCOME VblkBeginRemove(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb, BOOLEAN Surprise);
 
 #if DBG
 VOID VblkAssertState(PVBLK_ADAPTER Adapter);
@@ -364,10 +384,17 @@ HW_STARTIO VblkHwStartIo;
 /* ---- inflight.c: locks for all of these: StartIo (or nobody else runs: HwAdapterControl) ---- */
 
 /*
- * Gives a built Request to the device. Pending: the device owns it now. Otherwise it does not, and the outcome says
- * why: OutOfRange, or Busy when the ring is full.
+ * Gives a built Request to the device, or ends what the device has no part in. Pending: the device owns it now.
+ * Otherwise it does not, and the outcome says why: OutOfRange, Success of VblkKindNothing, or Busy when the ring is
+ * full.
  */
 VBLK_OUTCOME VblkSubmit(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request);
+
+/*
+ * The same for VblkKindDevice, an indirect ring, and an adapter that is Running without a unit attention.
+ * FALSE: one of these is not so, or VblkSubmit would not return Pending. Nothing has happened.
+ */
+BOOLEAN VblkTrySubmit(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request);
 
 /* The same without a range: a flush of everything, whatever the capacity. */
 VBLK_OUTCOME VblkSubmitFlush(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request);
@@ -375,11 +402,11 @@ VBLK_OUTCOME VblkSubmitFlush(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request);
 /* Makes Request, whose TablePhysical is known, a flush. */
 VOID VblkMakeFlush(PVBLK_REQUEST Request);
 
-#define VBLK_COLLECTED_ANY 1u  /* at least one came back */
-#define VBLK_COLLECTED_MORE 2u /* stopped before the ring was empty: no interrupt may come for the rest */
-
-/* Appends what the device has finished to Finished, outcomes set, and asks for the next interrupt. */
-ULONG VblkCollect(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished);
+/*
+ * Appends what the device has finished to Finished, outcomes set, and asks for the next interrupt. Where it stops
+ * before the ring is empty, no interrupt may come for the rest, and it queues the DPC again.
+ */
+VOID VblkCollect(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished);
 
 /*
  * Appends everything in flight to Finished: with their own outcomes what a stopped device had finished, with Outcome

@@ -40,18 +40,18 @@ typedef struct _AEROVBLK_QUERY_INFO {
     unsigned short NumFree;
     unsigned short AvailIdx;
     unsigned short UsedIdx;
-    unsigned int InterruptMode;       /* AEROVBLK_INTERRUPT_MODE_* */
-    unsigned short MsixConfigVector;  /* AEROVBLK_NO_VECTOR: none */
-    unsigned short MsixQueue0Vector;  /* likewise */
-    unsigned int MessageCount;        /* messages granted; 0 with INTx */
-    unsigned int Flags;               /* AEROVBLK_FLAG_* */
+    unsigned int InterruptMode;      /* AEROVBLK_INTERRUPT_MODE_* */
+    unsigned short MsixConfigVector; /* AEROVBLK_NO_VECTOR: none */
+    unsigned short MsixQueue0Vector; /* likewise */
+    unsigned int MessageCount;       /* messages granted; 0 with INTx */
+    unsigned int Flags;              /* AEROVBLK_FLAG_* */
     unsigned int AbortSrbCount;
     unsigned int ResetDeviceSrbCount; /* device and logical unit */
     unsigned int ResetBusSrbCount;
     unsigned int PnpSrbCount;
     unsigned int IoctlResetCount;
     unsigned int CapacityChangeEvents;
-    unsigned int ResetDetectedCount;  /* faults of the device that the driver noticed itself */
+    unsigned int ResetDetectedCount; /* faults of the device that the driver noticed itself */
     unsigned int HwResetBusCount;
 } AEROVBLK_QUERY_INFO;
 

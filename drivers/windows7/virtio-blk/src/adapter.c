@@ -78,8 +78,7 @@ static VOID VblkMatchBar(PPORT_CONFIGURATION_INFORMATION ConfigInfo, ULONGLONG S
     ULONG i;
 
     for (i = 0; i < ConfigInfo->NumberOfAccessRanges; i++) {
-        if (range[i].RangeInMemory && range[i].RangeLength != 0 &&
-            (ULONGLONG)range[i].RangeStart.QuadPart == Start) {
+        if (range[i].RangeInMemory && range[i].RangeLength != 0 && (ULONGLONG)range[i].RangeStart.QuadPart == Start) {
             Bar->Start = range[i].RangeStart;
             Bar->Length = range[i].RangeLength;
             return;
@@ -213,6 +212,8 @@ static VBLK_REASON VblkReadLimits(PVBLK_ADAPTER Adapter) {
         return VblkReasonConfigUnreadable;
     }
     Adapter->BlockShift = VblkBlockShift(blockBytes);
+    Adapter->BlockBytes = 1ull << Adapter->BlockShift;
+    Adapter->BlockSectors = Adapter->BlockBytes >> VBLK_SECTOR_SHIFT;
     Adapter->ReadOnly = VblkHasFeature(Adapter, VIRTIO_BLK_F_RO);
     Adapter->Flush = VblkHasFeature(Adapter, VIRTIO_BLK_F_FLUSH);
 
@@ -279,8 +280,8 @@ static VBLK_REASON VblkAllocateRing(PVBLK_ADAPTER Adapter, PPORT_CONFIGURATION_I
     if (Adapter->RingVirtual == NULL || Adapter->RingBytes < bytes) {
         return VblkReasonMemory;
     }
-    ring = (PUCHAR)(((ULONG_PTR)Adapter->RingVirtual + VIRTQUEUE_ALIGNMENT - 1) &
-                    ~(ULONG_PTR)(VIRTQUEUE_ALIGNMENT - 1));
+    ring =
+        (PUCHAR)(((ULONG_PTR)Adapter->RingVirtual + VIRTQUEUE_ALIGNMENT - 1) & ~(ULONG_PTR)(VIRTQUEUE_ALIGNMENT - 1));
     physical = StorPortGetPhysicalAddress(Adapter, NULL, ring, &length);
     if (physical.QuadPart == 0) {
         return VblkReasonMemory;

@@ -2,10 +2,6 @@
 /* CDB → operation, position, length, force-unit-access. Pure; for every opcode that moves or settles data. */
 #include "cdb.h"
 
-#define CONTROL_REFUSED 0x05 /* NACA and LINK */
-
-#define RW_PROTECT 0xE0 /* RDPROTECT or WRPROTECT: no protection information here, so anything but 0 is refused */
-
 /* Bytes of a CDB by the top three bits of its operation code; 0 where the code does not say. [SPC-3 table 14] */
 static const UCHAR CdbGroupLength[8] = {6, 10, 10, 0, 16, 12, 0, 0};
 
@@ -15,15 +11,15 @@ BOOLEAN CdbIsWellFormed(const UCHAR *Cdb, ULONG Length) {
     if (needed == 0) {
         return TRUE;
     }
-    return (BOOLEAN)(Length >= needed && (Cdb[needed - 1] & CONTROL_REFUSED) == 0);
+    return (BOOLEAN)(Length >= needed && (Cdb[needed - 1] & CDB_CONTROL_REFUSED) == 0);
 }
 
 /* READ and WRITE of ControlAt + 1 bytes, but for the six-byte ones. */
 static __inline ULONG CdbTransfer(const UCHAR *Cdb, ULONG Length, ULONG ControlAt) {
-    if (Length <= ControlAt || ((Cdb[1] & RW_PROTECT) | (Cdb[ControlAt] & CONTROL_REFUSED)) != 0) {
+    if (Length <= ControlAt || ((Cdb[1] & CDB_PROTECT) | (Cdb[ControlAt] & CDB_CONTROL_REFUSED)) != 0) {
         return CDB_INVALID;
     }
-    return (ULONG)((Cdb[0] & CDB_WRITE) | (Cdb[1] & CDB_FUA));
+    return CdbHead(Cdb) & (CDB_WRITE | CDB_FUA);
 }
 
 static __inline ULONG CdbPlain(const UCHAR *Cdb, ULONG Length, ULONG Operation) {
@@ -31,12 +27,12 @@ static __inline ULONG CdbPlain(const UCHAR *Cdb, ULONG Length, ULONG Operation) 
 }
 
 ULONG CdbDecode(const UCHAR *Cdb, ULONG Length, ULONGLONG *Lba, ULONG *Blocks) {
-    if ((Cdb[0] & ~CDB_WRITE) == CDB_READ_10) { /* what nearly all of them are */
+    switch (Cdb[0]) {
+    case CDB_READ_10:
+    case CDB_WRITE_10:
         *Lba = CdbGet32(Cdb + 2);
         *Blocks = CdbGet16(Cdb + 7);
         return CdbTransfer(Cdb, Length, 9);
-    }
-    switch (Cdb[0]) {
     case CDB_READ_16:
     case CDB_WRITE_16:
         *Lba = CdbGet64(Cdb + 2);

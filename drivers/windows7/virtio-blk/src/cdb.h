@@ -41,8 +41,12 @@
 #define CDB_INVALID 6     /* a medium command with a field that must be refused: INVALID FIELD IN CDB */
 
 #define CDB_OPERATION(Decoded) ((Decoded) & 0x7)
-/* Beside CDB_READ or CDB_WRITE: force unit access, where byte 1 has it too. */
-#define CDB_FUA 0x8
+/* Beside CDB_READ or CDB_WRITE: force unit access, where CdbHead has it too. */
+#define CDB_FUA 0x800
+
+/* Bits of byte 1 and of CONTROL that are refused: protection information; NACA and LINK. */
+#define CDB_PROTECT 0xE0
+#define CDB_CONTROL_REFUSED 0x05
 
 /*
  * What Cdb asks for, as above; position and length in blocks. Cdb has 16 readable bytes, of which the sender meant
@@ -55,6 +59,20 @@ ULONG CdbDecode(const UCHAR *Cdb, ULONG Length, ULONGLONG *Lba, ULONG *Blocks);
  * not do. [SPC-3 4.3.6; SAM-3 5.2]
  */
 BOOLEAN CdbIsWellFormed(const UCHAR *Cdb, ULONG Length);
+
+/* Bytes 0 and 1 of a CDB, the operation code in the lower half. */
+static __inline ULONG CdbHead(const UCHAR *Cdb) {
+    return (ULONG)Cdb[0] | (ULONG)Cdb[1] << 8;
+}
+
+/*
+ * Whether Cdb is a READ(10) or WRITE(10) with nothing to refuse, as nearly all are. Then CdbDecode would return
+ * CdbHead(Cdb) & (CDB_WRITE | CDB_FUA), CdbGet32(Cdb + 2) and CdbGet16(Cdb + 7).
+ */
+static __inline BOOLEAN CdbIsTransfer10(const UCHAR *Cdb, ULONG Length) {
+    return (BOOLEAN)(Length >= 10 && (CdbHead(Cdb) & ((0xFF & ~CDB_WRITE) | CDB_PROTECT << 8)) == CDB_READ_10 &&
+                     (Cdb[9] & CDB_CONTROL_REFUSED) == 0);
+}
 
 static __inline USHORT CdbGet16(const UCHAR *Bytes) {
     return (USHORT)(Bytes[0] << 8 | Bytes[1]);

@@ -34,18 +34,34 @@ BOOLEAN NTAPI VblkHwInterrupt(PVOID DeviceExtension) {
     return TRUE;
 }
 
+/* A message that is not the queue's. FALSE: nor is it the configuration's. */
+static DECLSPEC_NOINLINE BOOLEAN VblkConfigMessage(PVBLK_ADAPTER Adapter, ULONG MessageId) {
+    if (MessageId != Adapter->ConfigVector) {
+        return FALSE;
+    }
+    Adapter->ConfigPending = TRUE;
+    VblkQueueDpc(Adapter);
+    return TRUE;
+}
+
 /* A message needs no acknowledgement, and no register is read for it. IRQL: DIRQL. Locks: Interrupt, held. */
 BOOLEAN NTAPI VblkHwMSInterrupt(PVOID DeviceExtension, ULONG MessageId) {
     PVBLK_ADAPTER adapter = (PVBLK_ADAPTER)DeviceExtension;
 
     if (MessageId != adapter->QueueVector) {
-        if (MessageId != adapter->ConfigVector) {
-            return FALSE;
-        }
-        adapter->ConfigPending = TRUE;
+        return VblkConfigMessage(adapter, MessageId);
     }
     VblkQueueDpc(adapter);
     return TRUE;
+}
+
+/* After a collection, where one message serves both. TRUE: the device has to be reset. Locks: StartIo. */
+static DECLSPEC_NOINLINE BOOLEAN VblkLookBesides(PVBLK_ADAPTER Adapter, const VBLK_LIST *Finished) {
+    if (Finished->First == NULL || ++Adapter->DpcsSinceLook >= DPCS_PER_LOOK) {
+        Adapter->DpcsSinceLook = 0;
+        VblkLookAtConfig(Adapter);
+    }
+    return (BOOLEAN)(Adapter->State != VblkRunning);
 }
 
 /* IRQL: DISPATCH. Locks: takes StartIo; Requests are returned without it. */
@@ -53,7 +69,7 @@ VOID NTAPI VblkDpc(PSTOR_DPC Dpc, PVOID HwDeviceExtension, PVOID SystemArgument1
     PVBLK_ADAPTER adapter = (PVBLK_ADAPTER)HwDeviceExtension;
     STOR_LOCK_HANDLE lock;
     VBLK_LIST finished;
-    ULONG collected = 0;
+    BOOLEAN disturbed = TRUE;
 
     UNREFERENCED_PARAMETER(Dpc);
     UNREFERENCED_PARAMETER(SystemArgument1);
@@ -63,20 +79,12 @@ VOID NTAPI VblkDpc(PSTOR_DPC Dpc, PVOID HwDeviceExtension, PVOID SystemArgument1
     StorPortAcquireSpinLock(adapter, StartIoLock, NULL, &lock);
     VblkAssertState(adapter);
     if (adapter->State == VblkRunning) {
-        collected = VblkCollect(adapter, &finished);
-        if (VblkSharesMessage(adapter) &&
-            ((collected & VBLK_COLLECTED_ANY) == 0 || ++adapter->DpcsSinceLook >= DPCS_PER_LOOK)) {
-            adapter->DpcsSinceLook = 0;
-            VblkLookAtConfig(adapter);
-        }
+        VblkCollect(adapter, &finished);
+        disturbed = (BOOLEAN)(VblkSharesMessage(adapter) && VblkLookBesides(adapter, &finished));
     }
-    if (adapter->State != VblkRunning || adapter->ConfigPending || VblkIsBroken(adapter)) {
+    if (disturbed || adapter->ConfigPending || VblkIsBroken(adapter)) {
         VblkServiceState(adapter, &finished);
     }
     StorPortReleaseSpinLock(adapter, &lock);
-
-    if ((collected & VBLK_COLLECTED_MORE) != 0) {
-        VblkQueueDpc(adapter);
-    }
     VblkFinishList(adapter, &finished);
 }

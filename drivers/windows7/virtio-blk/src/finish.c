@@ -25,7 +25,7 @@ typedef struct _VBLK_OUTCOME_ROW {
  * that. Medium errors are not repeated by the class driver; hardware errors and resets are. [reference 4.1]
  */
 static const VBLK_OUTCOME_ROW VblkOutcomes[] = {
-    {0, 0, 0, 0},                              /* Pending */
+    {0, 0, 0, 0}, /* Pending */
     {SRB_STATUS_SUCCESS, 0, 0, 0},
     {SRB_STATUS_BUSY, 0, 0, 0},
     {SRB_STATUS_BUS_RESET, 0, 0, 0},
@@ -34,18 +34,18 @@ static const VBLK_OUTCOME_ROW VblkOutcomes[] = {
     {SRB_STATUS_INVALID_TARGET_ID, 0, 0, 0},
     {SRB_STATUS_INVALID_LUN, 0, 0, 0},
     {SRB_STATUS_INVALID_REQUEST, 0, 0, 0},
-    {SRB_STATUS_DATA_OVERRUN, 0, 0, 0},        /* LengthMismatch */
-    {SRB_STATUS_ERROR, 0x03, 0x11, 0x00},      /* ReadError: UNRECOVERED READ ERROR */
-    {SRB_STATUS_ERROR, 0x03, 0x0C, 0x00},      /* WriteError: WRITE ERROR */
-    {SRB_STATUS_ERROR, 0x03, 0x0C, 0x00},      /* FlushError: WRITE ERROR */
-    {SRB_STATUS_ERROR, 0x04, 0x44, 0x00},      /* DeviceFault: INTERNAL TARGET FAILURE */
-    {SRB_STATUS_ERROR, 0x02, 0x3A, 0x00},      /* NoMedium: MEDIUM NOT PRESENT */
-    {SRB_STATUS_ERROR, 0x05, 0x20, 0x00},      /* InvalidOpcode: INVALID COMMAND OPERATION CODE */
-    {SRB_STATUS_ERROR, 0x05, 0x21, 0x00},      /* OutOfRange: LOGICAL BLOCK ADDRESS OUT OF RANGE */
-    {SRB_STATUS_ERROR, 0x05, 0x24, 0x00},      /* InvalidField: INVALID FIELD IN CDB */
-    {SRB_STATUS_ERROR, 0x05, 0x39, 0x00},      /* SavingUnsupported: SAVING PARAMETERS NOT SUPPORTED */
-    {SRB_STATUS_ERROR, 0x06, 0x2A, 0x09},      /* CapacityChanged: CAPACITY DATA HAS CHANGED */
-    {SRB_STATUS_ERROR, 0x07, 0x27, 0x00},      /* WriteProtected: WRITE PROTECTED */
+    {SRB_STATUS_DATA_OVERRUN, 0, 0, 0},   /* LengthMismatch */
+    {SRB_STATUS_ERROR, 0x03, 0x11, 0x00}, /* ReadError: UNRECOVERED READ ERROR */
+    {SRB_STATUS_ERROR, 0x03, 0x0C, 0x00}, /* WriteError: WRITE ERROR */
+    {SRB_STATUS_ERROR, 0x03, 0x0C, 0x00}, /* FlushError: WRITE ERROR */
+    {SRB_STATUS_ERROR, 0x04, 0x44, 0x00}, /* DeviceFault: INTERNAL TARGET FAILURE */
+    {SRB_STATUS_ERROR, 0x02, 0x3A, 0x00}, /* NoMedium: MEDIUM NOT PRESENT */
+    {SRB_STATUS_ERROR, 0x05, 0x20, 0x00}, /* InvalidOpcode: INVALID COMMAND OPERATION CODE */
+    {SRB_STATUS_ERROR, 0x05, 0x21, 0x00}, /* OutOfRange: LOGICAL BLOCK ADDRESS OUT OF RANGE */
+    {SRB_STATUS_ERROR, 0x05, 0x24, 0x00}, /* InvalidField: INVALID FIELD IN CDB */
+    {SRB_STATUS_ERROR, 0x05, 0x39, 0x00}, /* SavingUnsupported: SAVING PARAMETERS NOT SUPPORTED */
+    {SRB_STATUS_ERROR, 0x06, 0x2A, 0x09}, /* CapacityChanged: CAPACITY DATA HAS CHANGED */
+    {SRB_STATUS_ERROR, 0x07, 0x27, 0x00}, /* WriteProtected: WRITE PROTECTED */
 };
 
 C_ASSERT(RTL_NUMBER_OF(VblkOutcomes) == VblkOutcomeCount);
@@ -73,16 +73,19 @@ static BOOLEAN VblkWriteSense(PSCSI_REQUEST_BLOCK Srb, const VBLK_OUTCOME_ROW *R
 }
 
 /*
- * What an SRB carries that did not succeed. Nothing of its data was transferred as far as anyone may rely on it; only
+ * What an SRB carries back. Of one that did not succeed nothing was transferred as far as anyone may rely on it; only
  * BUSY leaves the length alone, because StorPort issues the very same SRB again. [ddi HW_STARTIO]
+ * Other functions than SCSI commands have fields of their own where those have the SCSI status.
  */
-static DECLSPEC_NOINLINE VOID VblkSetFailure(PSCSI_REQUEST_BLOCK Srb, VBLK_OUTCOME Outcome) {
+static DECLSPEC_NOINLINE VOID VblkSetStatus(PSCSI_REQUEST_BLOCK Srb, VBLK_OUTCOME Outcome) {
     const VBLK_OUTCOME_ROW *row = &VblkOutcomes[Outcome];
     UCHAR status = row->SrbStatus;
     UCHAR scsiStatus = SCSISTAT_GOOD;
 
-    VblkTrace((VBLK_TRACE_ERROR, "srb %p function %x: outcome %d\n", Srb, Srb->Function, Outcome));
-    if (Outcome != VblkOutcomeBusy) {
+    if (Outcome != VblkOutcomeSuccess) {
+        VblkTrace((VBLK_TRACE_ERROR, "srb %p function %x: outcome %d\n", Srb, Srb->Function, Outcome));
+    }
+    if (Outcome != VblkOutcomeSuccess && Outcome != VblkOutcomeBusy) {
         Srb->DataTransferLength = 0;
     }
     if (Srb->Function == SRB_FUNCTION_EXECUTE_SCSI) {
@@ -97,15 +100,13 @@ static DECLSPEC_NOINLINE VOID VblkSetFailure(PSCSI_REQUEST_BLOCK Srb, VBLK_OUTCO
     Srb->SrbStatus = status;
 }
 
-FORCEINLINE VOID VblkGiveBack(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb, VBLK_OUTCOME Outcome) {
+static FORCEINLINE VOID VblkGiveBack(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb, VBLK_OUTCOME Outcome) {
     VIRTIO_ASSERT(Outcome > VblkOutcomePending && Outcome < VblkOutcomeCount);
-    if (Outcome != VblkOutcomeSuccess) {
-        VblkSetFailure(Srb, Outcome);
-    } else {
+    if (Outcome == VblkOutcomeSuccess && Srb->Function == SRB_FUNCTION_EXECUTE_SCSI) {
         Srb->SrbStatus = SRB_STATUS_SUCCESS;
-        if (Srb->Function == SRB_FUNCTION_EXECUTE_SCSI) {
-            Srb->ScsiStatus = SCSISTAT_GOOD; /* other SRBs have fields of their own there */
-        }
+        Srb->ScsiStatus = SCSISTAT_GOOD;
+    } else {
+        VblkSetStatus(Srb, Outcome);
     }
     StorPortNotification(RequestComplete, Adapter, Srb);
 }

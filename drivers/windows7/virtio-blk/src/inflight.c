@@ -22,31 +22,38 @@ static DECLSPEC_NOINLINE VBLK_OUTCOME VblkRingFull(PVBLK_ADAPTER Adapter) {
     return VblkOutcomeBusy;
 }
 
-/* The ring's cookie is the Request. */
-FORCEINLINE VBLK_OUTCOME VblkEnter(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request) {
+/* The ring's cookie is the Request. FALSE: no room, and nothing has happened. */
+static FORCEINLINE BOOLEAN VblkAdd(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request) {
     PVIRTQUEUE queue = &Adapter->Queue;
 
     if (!VirtqueueAdd(queue, Request->Wire.Table, Request->TablePhysical, Request->TableCount, Request)) {
-        return VblkRingFull(Adapter);
+        return FALSE;
     }
     VirtqueuePublish(queue);
     if (VirtqueueKickNeeded(queue)) {
         VirtioPciNotify(&Adapter->Pci, &Adapter->PciQueue);
     }
-    return VblkOutcomePending;
+    return TRUE;
+}
+
+static DECLSPEC_NOINLINE VBLK_OUTCOME VblkEnter(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request) {
+    return VblkAdd(Adapter, Request) ? VblkOutcomePending : VblkRingFull(Adapter);
 }
 
 VBLK_OUTCOME VblkSubmit(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request) {
-    ULONGLONG capacity = Adapter->CapacityBlocks;
-
     VIRTIO_ASSERT(Adapter->State == VblkRunning);
-    if (Request->Lba >= capacity || Request->Blocks > capacity - Request->Lba) {
+    if (Request->Last >= Adapter->CapacityBlocks) {
         return VblkOutcomeOutOfRange;
     }
-    if (Request->TableCount == 0) {
-        return VblkOutcomeSuccess;
+    return Request->Kind == VblkKindNothing ? VblkOutcomeSuccess : VblkEnter(Adapter, Request);
+}
+
+BOOLEAN VblkTrySubmit(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request) {
+    if (Request->Last >= Adapter->OpenBlocks || !Adapter->Queue.Indirect) {
+        return FALSE;
     }
-    return VblkEnter(Adapter, Request);
+    VIRTIO_ASSERT(Adapter->State == VblkRunning && Request->Kind == VblkKindDevice);
+    return VblkAdd(Adapter, Request);
 }
 
 VBLK_OUTCOME VblkSubmitFlush(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request) {
@@ -60,6 +67,7 @@ VOID VblkMakeFlush(PVBLK_REQUEST Request) {
 
     Request->Flags = VBLK_REQUEST_FLUSHES;
     Request->TableCount = VBLK_TABLE_OVERHEAD;
+    Request->Outcome = VblkOutcomeSuccess;
     Request->Wire.Header.type = VIRTIO_BLK_T_FLUSH;
     Request->Wire.Header.reserved = 0;
     Request->Wire.Header.sector = 0;
@@ -118,47 +126,46 @@ static DECLSPEC_NOINLINE VOID VblkSort(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Requ
     VblkListAppend(Finished, Request);
 }
 
-/* Everything that the device has announced; FlushOutcome as for VblkSort. TRUE: there was something. */
-FORCEINLINE BOOLEAN VblkDrain(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished, VBLK_OUTCOME FlushOutcome) {
+/* Everything that the device has announced; FlushOutcome as for VblkSort. */
+static FORCEINLINE VOID VblkDrain(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished, VBLK_OUTCOME FlushOutcome) {
+    PVBLK_REQUEST *last = Finished->Last; /* kept from memory; the end is marked when all are there */
     PVBLK_REQUEST request;
-    BOOLEAN any = FALSE;
     ULONG usedLength;
     UCHAR status;
 
     while ((request = (PVBLK_REQUEST)VirtqueuePop(&Adapter->Queue, &usedLength)) != NULL) {
-        any = TRUE;
         status = *(volatile UCHAR *)&request->Wire.Status;
         if (status != VIRTIO_BLK_S_OK || (request->Flags & VBLK_REQUEST_FUA) != 0) {
+            Finished->Last = last;
             VblkSort(Adapter, request, status, Finished, FlushOutcome);
+            last = Finished->Last;
             continue;
         }
-        request->Outcome = VblkOutcomeSuccess;
-        VblkListAppend(Finished, request);
+        *last = request;
+        last = &request->Next;
     }
-    return any;
+    *last = NULL;
+    Finished->Last = last;
 }
 
-ULONG VblkCollect(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished) {
-    ULONG collected = 0;
+VOID VblkCollect(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished) {
     ULONG rounds = COLLECT_ROUNDS;
 
     do {
         VirtqueueSuppress(&Adapter->Queue);
-        if (VblkDrain(Adapter, Finished, VblkOutcomePending)) {
-            collected = VBLK_COLLECTED_ANY;
-        }
+        VblkDrain(Adapter, Finished, VblkOutcomePending);
         if (!VirtqueueRearm(&Adapter->Queue)) {
-            return collected;
+            return;
         }
     } while (--rounds != 0);
-    return collected | VBLK_COLLECTED_MORE;
+    VblkQueueDpc(Adapter);
 }
 
 VOID VblkTakeAll(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished, VBLK_OUTCOME Outcome) {
     PVBLK_REQUEST request;
 
     if (Adapter->Queue.Size != 0) { /* 0: there never was a queue */
-        (VOID)VblkDrain(Adapter, Finished, Outcome);
+        VblkDrain(Adapter, Finished, Outcome);
         while ((request = (PVBLK_REQUEST)VirtqueueTake(&Adapter->Queue)) != NULL) {
             request->Outcome = (UCHAR)Outcome;
             VblkListAppend(Finished, request);

@@ -72,10 +72,14 @@ static VOID VblkReportUntold(PVBLK_ADAPTER Adapter) {
 static VOID VblkSetState(PVBLK_ADAPTER Adapter, VBLK_STATE State) {
     VblkTrace((VBLK_TRACE_STATE, "state %d -> %d\n", Adapter->State, State));
     Adapter->State = State;
+    VblkUpdateOpen(Adapter);
 }
 
 #if DBG
 VOID VblkAssertState(PVBLK_ADAPTER Adapter) {
+    BOOLEAN open = (BOOLEAN)(Adapter->State == VblkRunning && !Adapter->UnitAttention);
+
+    NT_ASSERT(Adapter->OpenBlocks == (open ? Adapter->CapacityBlocks : 0));
     switch (Adapter->State) {
     case VblkRunning:
         NT_ASSERT(VblkHasFeature(Adapter, VIRTIO_F_VERSION_1));
@@ -127,6 +131,7 @@ static BOOLEAN VblkReadCapacity(PVBLK_ADAPTER Adapter) {
         Adapter->CapacityBlocks = blocks;
         Adapter->UnitAttention = TRUE;
         Adapter->CapacityChangeEvents++;
+        VblkUpdateOpen(Adapter);
     }
     return TRUE;
 }
@@ -168,13 +173,13 @@ static BOOLEAN VblkBringUp(PVBLK_ADAPTER Adapter) {
     return TRUE;
 }
 
-/* The SRBs that asked for the reset that is over now. */
+/* The SRBs that asked for what the DPC has done now. A removal cannot fail. */
 static VOID VblkAnswerResets(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished, VBLK_OUTCOME Outcome) {
     PVBLK_REQUEST request;
 
     while ((request = Adapter->ResetQueue.First) != NULL) {
         Adapter->ResetQueue.First = request->Next;
-        request->Outcome = (UCHAR)Outcome;
+        request->Outcome = (UCHAR)(request->Srb->Function == SRB_FUNCTION_PNP ? VblkOutcomeSuccess : Outcome);
         VblkListAppend(Finished, request);
     }
     VblkListInitialize(&Adapter->ResetQueue);
@@ -200,6 +205,36 @@ static BOOLEAN VblkReset(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished) {
     VblkAnswerResets(Adapter, Finished, running ? VblkOutcomeSuccess : VblkOutcomeDeviceFault);
     VblkSetState(Adapter, running ? VblkRunning : VblkFailed);
     return running;
+}
+
+/* The adapter leaves. Appends to Finished what is to be returned. Locks: StartIo, or nobody else runs. */
+static VOID VblkLeave(PVBLK_ADAPTER Adapter, BOOLEAN Surprise, PVBLK_LIST Finished) {
+    BOOLEAN quiet = TRUE; /* nothing can write to what is in flight any more */
+
+    switch (Adapter->State) {
+    case VblkFound:
+    case VblkStopped:
+    case VblkGone:
+        break;
+    default:
+        quiet = (BOOLEAN)(Surprise || VirtioPciReset(&Adapter->Pci) ||
+                          VirtioPciStatus(&Adapter->Pci) == VIRTIO_STATUS_ABSENT);
+        break;
+    }
+    if (quiet) {
+        VblkTakeAll(Adapter, Finished, VblkOutcomeNoDevice);
+    }
+    VblkAnswerResets(Adapter, Finished, VblkOutcomeNoDevice);
+    VblkSetState(Adapter, VblkGone);
+}
+
+/* What Resetting is for. TRUE: no request is outstanding any more. */
+static BOOLEAN VblkRecover(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished) {
+    if (Adapter->RemoveDue) {
+        VblkLeave(Adapter, FALSE, Finished);
+        return TRUE;
+    }
+    return VblkReset(Adapter, Finished);
 }
 
 /* HwInitialize and ScsiRestartAdapter. */
@@ -256,25 +291,44 @@ BOOLEAN NTAPI VblkHwInitialize(PVOID DeviceExtension) {
     /* The first capacity is not a change of it. */
     adapter->UnitAttention = FALSE;
     adapter->CapacityChangeEvents = 0;
+    VblkUpdateOpen(adapter);
     return TRUE;
 }
 
-VBLK_OUTCOME VblkBeginReset(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
+/* Whether the device can be reset: it was started, and it was not given up. */
+static BOOLEAN VblkIsResettable(const VBLK_ADAPTER *Adapter) {
+    return (BOOLEAN)(Adapter->State == VblkRunning || Adapter->State == VblkResetting || Adapter->State == VblkFailed);
+}
+
+/* A reset may have to wait for the device, and HwStartIo may not wait: the DPC does it. */
+static VBLK_OUTCOME VblkLeaveToDpc(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
     PVBLK_REQUEST request = VblkRequestOf(Srb);
 
-    switch (Adapter->State) {
-    case VblkRunning:
-    case VblkResetting:
-    case VblkFailed:
-        break;
-    default:
-        return VblkOutcomeNoDevice;
-    }
     request->Srb = Srb;
     VblkListAppend(&Adapter->ResetQueue, request);
     VblkSetState(Adapter, VblkResetting);
     VblkQueueDpc(Adapter);
     return VblkOutcomePending;
+}
+
+VBLK_OUTCOME VblkBeginReset(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
+    return VblkIsResettable(Adapter) ? VblkLeaveToDpc(Adapter, Srb) : VblkOutcomeNoDevice;
+}
+
+VBLK_OUTCOME VblkBeginRemove(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb, BOOLEAN Surprise) {
+    VBLK_LIST finished;
+
+    Adapter->RemovedFlags |= AEROVBLK_FLAG_REMOVED | (Surprise ? AEROVBLK_FLAG_SURPRISE_REMOVED : 0);
+    VblkReportUntold(Adapter);
+    /* Without a DPC, after a start that failed, nothing is in flight and there is nothing to wait for. */
+    if (!Surprise && Adapter->DpcReady && VblkIsResettable(Adapter)) {
+        Adapter->RemoveDue = TRUE;
+        return VblkLeaveToDpc(Adapter, Srb);
+    }
+    VblkListInitialize(&finished);
+    VblkLeave(Adapter, Surprise, &finished);
+    VblkFinishList(Adapter, &finished);
+    return VblkOutcomeSuccess;
 }
 
 /* A fault that we noticed ourselves: the DPC that sees Resetting performs the reset. [ddi ResetDetected] */
@@ -313,7 +367,7 @@ VOID VblkServiceState(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished) {
         VblkDetectFault(Adapter);
     }
     if (Adapter->State == VblkResetting) {
-        (VOID)VblkReset(Adapter, Finished);
+        (VOID)VblkRecover(Adapter, Finished);
     }
     VblkReportUntold(Adapter);
 }
@@ -322,22 +376,22 @@ VOID VblkServiceState(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished) {
 BOOLEAN NTAPI VblkHwResetBus(PVOID DeviceExtension, ULONG PathId) {
     PVBLK_ADAPTER adapter = (PVBLK_ADAPTER)DeviceExtension;
     VBLK_LIST finished;
-    BOOLEAN running;
+    BOOLEAN done;
 
     if (PathId != 0) {
         return FALSE;
     }
     adapter->HwResetBusCount++;
-    if (adapter->State != VblkRunning && adapter->State != VblkResetting && adapter->State != VblkFailed) {
+    if (!VblkIsResettable(adapter)) {
         return FALSE;
     }
     VblkListInitialize(&finished);
     VblkSetState(adapter, VblkResetting);
     StorPortNotification(ResetDetected, adapter, 0);
-    running = VblkReset(adapter, &finished);
+    done = VblkRecover(adapter, &finished);
     VblkReportUntold(adapter);
     VblkFinishList(adapter, &finished);
-    return running;
+    return done;
 }
 
 /* May come when the hardware is absent already: then nothing answers, and the state becomes Failed. */
@@ -360,31 +414,6 @@ static VOID VblkStop(PVBLK_ADAPTER Adapter) {
     VblkTakeAll(Adapter, &finished, VblkOutcomeBusReset);
     VblkAnswerResets(Adapter, &finished, VblkOutcomeSuccess);
     VblkSetState(Adapter, VblkStopped);
-    VblkFinishList(Adapter, &finished);
-}
-
-VOID VblkRemove(PVBLK_ADAPTER Adapter, BOOLEAN Surprise) {
-    VBLK_LIST finished;
-    BOOLEAN quiet = TRUE; /* nothing can write to what is in flight any more */
-
-    Adapter->RemovedFlags |= AEROVBLK_FLAG_REMOVED | (Surprise ? AEROVBLK_FLAG_SURPRISE_REMOVED : 0);
-    VblkReportUntold(Adapter);
-    switch (Adapter->State) {
-    case VblkFound:
-    case VblkStopped:
-    case VblkGone:
-        break;
-    default:
-        quiet = (BOOLEAN)(Surprise || VirtioPciReset(&Adapter->Pci) ||
-                          VirtioPciStatus(&Adapter->Pci) == VIRTIO_STATUS_ABSENT);
-        break;
-    }
-    VblkListInitialize(&finished);
-    if (quiet) {
-        VblkTakeAll(Adapter, &finished, VblkOutcomeNoDevice);
-    }
-    VblkAnswerResets(Adapter, &finished, VblkOutcomeNoDevice);
-    VblkSetState(Adapter, VblkGone);
     VblkFinishList(Adapter, &finished);
 }
 

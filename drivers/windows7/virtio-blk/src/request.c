@@ -20,9 +20,21 @@ static VBLK_OUTCOME VblkCheckAddress(PSCSI_REQUEST_BLOCK Srb) {
     return VblkOutcomePending;
 }
 
-/* Whether Bytes of the Request from Wire on are physically contiguous, piece by piece as StorPort tells them. */
-static DECLSPEC_NOINLINE BOOLEAN VblkIsContiguous(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request, ULONG Bytes) {
-    ULONGLONG wire = Request->TablePhysical - FIELD_OFFSET(VBLK_WIRE, Table);
+/* VblkCheckAddress in one comparison: path, target and unit are the upper three bytes of an aligned ULONG. */
+static FORCEINLINE BOOLEAN VblkIsForDisk(const SCSI_REQUEST_BLOCK *Srb) {
+    return (BOOLEAN)((*(const ULONG *)(const VOID *)&Srb->ScsiStatus & 0xFFFFFF00) == 0);
+}
+
+C_ASSERT(FIELD_OFFSET(SCSI_REQUEST_BLOCK, ScsiStatus) % sizeof(ULONG) == 0);
+C_ASSERT(FIELD_OFFSET(SCSI_REQUEST_BLOCK, PathId) == FIELD_OFFSET(SCSI_REQUEST_BLOCK, ScsiStatus) + 1);
+C_ASSERT(FIELD_OFFSET(SCSI_REQUEST_BLOCK, Lun) == FIELD_OFFSET(SCSI_REQUEST_BLOCK, ScsiStatus) + 3);
+
+/*
+ * Asks StorPort piece by piece whether Bytes of the Request from Wire on, which begin at Physical, are contiguous.
+ * Returns Physical; 0: they are not.
+ */
+static DECLSPEC_NOINLINE ULONGLONG VblkFollow(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request, ULONG Bytes,
+                                              ULONGLONG Physical) {
     STOR_PHYSICAL_ADDRESS piece;
     ULONG offset = 0;
     ULONG length;
@@ -30,93 +42,155 @@ static DECLSPEC_NOINLINE BOOLEAN VblkIsContiguous(PVBLK_ADAPTER Adapter, PVBLK_R
     while (offset < Bytes) {
         length = 0;
         piece = StorPortGetPhysicalAddress(Adapter, NULL, (PUCHAR)&Request->Wire + offset, &length);
-        if ((ULONGLONG)piece.QuadPart != wire + offset || length == 0) {
-            return FALSE;
+        if ((ULONGLONG)piece.QuadPart != Physical + offset || length == 0) {
+            return 0;
         }
         if (length >= Bytes - offset) {
-            return TRUE;
+            break;
         }
         offset += length;
     }
-    return TRUE;
+    return Physical;
 }
 
-/* Finds out where the device sees the Request; its table has Count entries. */
-FORCEINLINE BOOLEAN VblkLocate(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request, ULONG Count) {
+/*
+ * Finds out where the device sees the Request, whose table has Count entries, and makes it one for VblkSubmit.
+ * Returns the physical address of Wire; 0: it has none, or none that is contiguous.
+ */
+static FORCEINLINE ULONGLONG VblkLocate(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request, ULONG Count) {
     ULONG bytes = FIELD_OFFSET(VBLK_WIRE, Table) + Count * sizeof(struct virtq_desc);
     ULONG length;
     STOR_PHYSICAL_ADDRESS physical;
 
     Request->TableCount = (USHORT)Count;
+    Request->Kind = VblkKindDevice;
+    Request->Outcome = VblkOutcomeSuccess;
     physical = StorPortGetPhysicalAddress(Adapter, NULL, &Request->Wire, &length);
     Request->TablePhysical = (ULONGLONG)physical.QuadPart + FIELD_OFFSET(VBLK_WIRE, Table);
-    return (BOOLEAN)(physical.QuadPart != 0 && (length >= bytes || VblkIsContiguous(Adapter, Request, bytes)));
+    return length >= bytes ? (ULONGLONG)physical.QuadPart
+                           : VblkFollow(Adapter, Request, bytes, (ULONGLONG)physical.QuadPart);
 }
 
-FORCEINLINE VOID VblkSetEntry(struct virtq_desc *Entry, ULONGLONG Address, ULONG Length, USHORT Flags, USHORT Next) {
+static FORCEINLINE VOID VblkSetEntry(struct virtq_desc *Entry, ULONGLONG Address, ULONG Length, USHORT Flags,
+                                     USHORT Next) {
     Entry->addr = Address;
     Entry->len = Length;
     Entry->flags = Flags;
     Entry->next = Next;
 }
 
-/* Entry in three stores: FlagsNext holds flags in its lower half and next in its upper one. */
-FORCEINLINE VOID VblkSetDataEntry(struct virtq_desc *Entry, const STOR_SCATTER_GATHER_ELEMENT *Element,
-                                  ULONG FlagsNext) {
-    Entry->addr = (ULONGLONG)Element->PhysicalAddress.QuadPart;
-    Entry->len = Element->Length;
+/* The first entry, and the last one, which is at Last. */
+static FORCEINLINE VOID VblkSetEnds(PVBLK_WIRE Wire, struct virtq_desc *Last, ULONGLONG Physical) {
+    VblkSetEntry(&Wire->Table[0], Physical + FIELD_OFFSET(VBLK_WIRE, Header), sizeof(Wire->Header), VIRTQ_DESC_F_NEXT,
+                 1);
+    VblkSetEntry(Last, Physical + FIELD_OFFSET(VBLK_WIRE, Status), 1, VIRTQ_DESC_F_WRITE, 0);
+}
+
+/*
+ * An element begins as a descriptor does, so both are copied at once. FlagsNext holds flags in its lower half and next
+ * in its upper one.
+ */
+static FORCEINLINE VOID VblkSetDataEntry(struct virtq_desc *Entry, const STOR_SCATTER_GATHER_ELEMENT *Element,
+                                         ULONG FlagsNext) {
+    *Entry = *(const struct virtq_desc *)(const VOID *)Element;
     *(ULONG *)(PVOID)&Entry->flags = FlagsNext;
 }
 
+C_ASSERT(FIELD_OFFSET(STOR_SCATTER_GATHER_ELEMENT, PhysicalAddress) == FIELD_OFFSET(struct virtq_desc, addr));
+C_ASSERT(FIELD_OFFSET(STOR_SCATTER_GATHER_ELEMENT, Length) == FIELD_OFFSET(struct virtq_desc, len));
+C_ASSERT(sizeof(STOR_SCATTER_GATHER_ELEMENT) >= sizeof(struct virtq_desc));
 C_ASSERT(FIELD_OFFSET(struct virtq_desc, flags) % sizeof(ULONG) == 0);
 
-/* Table entries 2 to Count for scatter elements 1 to Count - 1, two at a time as long as there are two. */
-static DECLSPEC_NOINLINE VOID VblkFillRest(struct virtq_desc *Table, const STOR_SCATTER_GATHER_ELEMENT *Element,
-                                           ULONG Count, USHORT Flags) {
-    struct virtq_desc *entry = Table + 2;
-    struct virtq_desc *end = Table + Count + 1;
-    ULONG flagsNext = Flags | 3ul << 16;
+/* Two entries for two elements; FlagsNext is the first one's. */
+static FORCEINLINE VOID VblkSetDataPair(struct virtq_desc *Entry, const STOR_SCATTER_GATHER_ELEMENT *Element,
+                                        ULONG FlagsNext) {
+    VblkSetDataEntry(&Entry[0], &Element[0], FlagsNext);
+    VblkSetDataEntry(&Entry[1], &Element[1], FlagsNext + (1ul << 16));
+}
 
-    if (Count % 2 == 0) {
-        VblkSetDataEntry(entry++, ++Element, flagsNext);
+/*
+ * Table entries 1 to Count for Count elements, by four after what is left of that. Returns the entry behind them.
+ * VblkSetDirection has left the flags of all of them in entry 1.
+ */
+static FORCEINLINE struct virtq_desc *VblkSetData(struct virtq_desc *Table, const STOR_SCATTER_GATHER_ELEMENT *Element,
+                                                  ULONG Count) {
+    struct virtq_desc *entry = Table + 1;
+    struct virtq_desc *end = entry + Count;
+    ULONG flagsNext = entry->flags | 2ul << 16;
+
+    if ((Count & 1) != 0) {
+        VblkSetDataEntry(entry++, Element++, flagsNext);
         flagsNext += 1ul << 16;
     }
-    while (entry != end) {
-        VblkSetDataEntry(&entry[0], &Element[1], flagsNext);
-        VblkSetDataEntry(&entry[1], &Element[2], flagsNext + (1ul << 16));
+    if ((Count & 2) != 0) {
+        VblkSetDataPair(entry, Element, flagsNext);
         entry += 2;
         Element += 2;
         flagsNext += 2ul << 16;
     }
+    while (entry != end) {
+        VblkSetDataPair(entry, Element, flagsNext);
+        VblkSetDataPair(entry + 2, Element + 2, flagsNext + (2ul << 16));
+        entry += 4;
+        Element += 4;
+        flagsNext += 4ul << 16;
+    }
+    return end;
 }
 
-/* The descriptor table: header, the scatter list, status. Most lists have one element. */
-FORCEINLINE VOID VblkFillTable(PVBLK_REQUEST Request, const STOR_SCATTER_GATHER_LIST *Scatter, USHORT DataFlags) {
-    ULONGLONG wire = Request->TablePhysical - FIELD_OFFSET(VBLK_WIRE, Table);
-    const STOR_SCATTER_GATHER_ELEMENT *element = Scatter->List;
-    struct virtq_desc *table = Request->Wire.Table;
+/* The table of any scatter list but those of one element. */
+static DECLSPEC_NOINLINE VBLK_OUTCOME VblkBuildScattered(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request,
+                                                         const STOR_SCATTER_GATHER_LIST *Scatter) {
     ULONG count = Scatter->NumberOfElements;
+    struct virtq_desc *last;
+    ULONGLONG physical;
 
-    VblkSetEntry(&table[0], wire + FIELD_OFFSET(VBLK_WIRE, Header), sizeof(struct virtio_blk_req), VIRTQ_DESC_F_NEXT,
-                 1);
-    VblkSetEntry(&table[1], (ULONGLONG)element->PhysicalAddress.QuadPart, element->Length, DataFlags, 2);
-    VblkSetEntry(&table[count + 1], wire + FIELD_OFFSET(VBLK_WIRE, Status), 1, VIRTQ_DESC_F_WRITE, 0);
-    if (count != 1) {
-        VblkFillRest(table, element, count, DataFlags);
+    if (count - 1 >= Adapter->MaxSegments) {
+        return VblkOutcomeInvalidRequest; /* an empty list is among these */
     }
+    last = VblkSetData(Request->Wire.Table, Scatter->List, count);
+    physical = VblkLocate(Adapter, Request, count + VBLK_TABLE_OVERHEAD);
+    if (physical == 0) {
+        return VblkOutcomeDeviceFault;
+    }
+    VblkSetEnds(&Request->Wire, last, physical);
+    return VblkOutcomePending;
+}
+
+/* Of Blocks from Lba on: the one whose existence says that all exist. None still has to begin inside. */
+static FORCEINLINE ULONGLONG VblkLastBlock(ULONGLONG Lba, ULONG Blocks) {
+    ULONGLONG last = Lba + (Blocks != 0 ? Blocks - 1 : 0);
+
+    return last >= Lba ? last : ~0ull;
 }
 
 /*
- * A READ or WRITE whose length is not that of the SRB's buffer. None at all is no error. Anything else is refused: the
- * device would be told lengths that nobody meant. (Windows' own drivers never send one.)
+ * A READ or WRITE that cannot go to the device. One whose length is not that of the SRB's buffer is refused: the device
+ * would be told lengths that nobody meant. (Windows' own drivers never send one.) No blocks at all are no error.
  */
-static DECLSPEC_NOINLINE VBLK_OUTCOME VblkBuildOddLength(PSCSI_REQUEST_BLOCK Srb, PVBLK_REQUEST Request) {
-    if (Request->Blocks != 0) {
+static DECLSPEC_NOINLINE VBLK_OUTCOME VblkBuildOddTransfer(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb,
+                                                           PVBLK_REQUEST Request, ULONGLONG Lba, ULONG Blocks) {
+    if ((Request->Flags & VBLK_REQUEST_WRITES) != 0 && Adapter->ReadOnly) {
+        return VblkOutcomeWriteProtected;
+    }
+    if (Blocks == 0) {
+        Srb->DataTransferLength = 0;
+        Request->Last = Lba;
+        Request->Kind = VblkKindNothing;
+        return VblkOutcomePending;
+    }
+    if (Blocks * Adapter->BlockBytes != Srb->DataTransferLength) {
         return VblkOutcomeLengthMismatch;
     }
-    Srb->DataTransferLength = 0;
-    Request->TableCount = 0;
-    return VblkOutcomePending;
+    return VblkOutcomeInvalidRequest; /* the SRB says that its data go the other way */
+}
+
+/* What depends on the direction: the header's type, and how a scatter list's first element is described. */
+static FORCEINLINE VOID VblkSetDirection(PVBLK_WIRE Wire, ULONG Type, USHORT DataFlags) {
+    Wire->Header.type = Type;
+    Wire->Header.reserved = 0;
+    Wire->Table[1].flags = DataFlags;
+    Wire->Table[1].next = 2;
 }
 
 /*
@@ -124,52 +198,77 @@ static DECLSPEC_NOINLINE VBLK_OUTCOME VblkBuildOddLength(PSCSI_REQUEST_BLOCK Srb
  * Forced unit access, for reads as for writes, means that the data are on the medium when the command ends: a flush
  * follows where the device has a volatile cache. [SBC-2 5.6, 5.25]
  */
-FORCEINLINE VBLK_OUTCOME VblkBuildTransfer(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb, PVBLK_REQUEST Request,
-                                           ULONG Flags) {
-    ULONG write = Flags & VBLK_REQUEST_WRITES;
+static FORCEINLINE VBLK_OUTCOME VblkBuildTransfer(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb, PVBLK_REQUEST Request,
+                                                  ULONG Flags, ULONGLONG Lba, ULONG Blocks) {
     PSTOR_SCATTER_GATHER_LIST scatter;
+    ULONGLONG physical;
 
-    if (write && Adapter->ReadOnly) {
-        return VblkOutcomeWriteProtected;
+    Request->Flags = Flags;
+    if (Blocks == 0 || Blocks * Adapter->BlockBytes != Srb->DataTransferLength) {
+        return VblkBuildOddTransfer(Adapter, Srb, Request, Lba, Blocks);
     }
-    if (((ULONGLONG)Request->Blocks << Adapter->BlockShift) != Srb->DataTransferLength || Request->Blocks == 0) {
-        return VblkBuildOddLength(Srb, Request);
-    }
-    if ((Srb->SrbFlags & (write ? SRB_FLAGS_DATA_OUT : SRB_FLAGS_DATA_IN)) == 0) {
-        return VblkOutcomeInvalidRequest;
+    Request->Last = VblkLastBlock(Lba, Blocks);
+    Request->Wire.Header.sector = Lba * Adapter->BlockSectors;
+    Request->Wire.Status = VBLK_STATUS_UNTOUCHED;
+    if ((Flags & VBLK_REQUEST_WRITES) != 0) {
+        VblkSetDirection(&Request->Wire, VIRTIO_BLK_T_OUT, VIRTQ_DESC_F_NEXT);
+        if (Adapter->ReadOnly || (Srb->SrbFlags & SRB_FLAGS_DATA_OUT) == 0) {
+            return VblkBuildOddTransfer(Adapter, Srb, Request, Lba, Blocks);
+        }
+    } else {
+        VblkSetDirection(&Request->Wire, VIRTIO_BLK_T_IN, VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_WRITE);
+        if ((Srb->SrbFlags & SRB_FLAGS_DATA_IN) == 0) {
+            return VblkBuildOddTransfer(Adapter, Srb, Request, Lba, Blocks);
+        }
     }
     scatter = StorPortGetScatterGatherList(Adapter, Srb);
-    if (scatter == NULL || scatter->NumberOfElements - 1 >= Adapter->MaxSegments) {
-        return VblkOutcomeInvalidRequest; /* an empty list is among these */
+    if (scatter == NULL) {
+        return VblkOutcomeInvalidRequest;
     }
-    if (!VblkLocate(Adapter, Request, scatter->NumberOfElements + VBLK_TABLE_OVERHEAD)) {
+    if (scatter->NumberOfElements != 1) {
+        return VblkBuildScattered(Adapter, Request, scatter);
+    }
+    Request->Wire.Table[1].addr = (ULONGLONG)scatter->List[0].PhysicalAddress.QuadPart;
+    Request->Wire.Table[1].len = scatter->List[0].Length;
+    physical = VblkLocate(Adapter, Request, 1 + VBLK_TABLE_OVERHEAD);
+    if (physical == 0) {
         return VblkOutcomeDeviceFault;
     }
-    Request->Flags = (UCHAR)Flags;
-    Request->Wire.Header.type = write ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN;
-    Request->Wire.Header.reserved = 0;
-    Request->Wire.Header.sector = Request->Lba << (Adapter->BlockShift - VBLK_SECTOR_SHIFT);
-    Request->Wire.Status = VBLK_STATUS_UNTOUCHED;
-    VblkFillTable(Request, scatter, write ? VIRTQ_DESC_F_NEXT : VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_WRITE);
+    VblkSetEnds(&Request->Wire, &Request->Wire.Table[2], physical);
     return VblkOutcomePending;
 }
 
 /* A flush, or, without a volatile cache in the device, nothing that the device would have to do. */
 static DECLSPEC_NOINLINE VBLK_OUTCOME VblkBuildFlush(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request) {
-    Request->TableCount = 0;
-    if (Adapter->Flush) {
-        if (!VblkLocate(Adapter, Request, VBLK_TABLE_OVERHEAD)) {
-            return VblkOutcomeDeviceFault;
-        }
-        VblkMakeFlush(Request);
+    if (!Adapter->Flush) {
+        Request->Kind = VblkKindNothing;
+        return VblkOutcomePending;
     }
+    if (VblkLocate(Adapter, Request, VBLK_TABLE_OVERHEAD) == 0) {
+        return VblkOutcomeDeviceFault;
+    }
+    VblkMakeFlush(Request);
     return VblkOutcomePending;
 }
 
-/* Commands that are neither READ nor WRITE. */
-static DECLSPEC_NOINLINE VBLK_OUTCOME VblkBuildOther(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request, ULONG Operation) {
-    switch (Operation) {
+/* Any command. */
+static DECLSPEC_NOINLINE VBLK_OUTCOME VblkBuildCommand(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb,
+                                                       PVBLK_REQUEST Request) {
+    VBLK_OUTCOME outcome = VblkCheckAddress(Srb);
+    ULONGLONG lba;
+    ULONG blocks;
+    ULONG decoded;
+
+    if (outcome != VblkOutcomePending) {
+        return outcome;
+    }
+    decoded = CdbDecode(Srb->Cdb, Srb->CdbLength, &lba, &blocks);
+    switch (CDB_OPERATION(decoded)) {
+    case CDB_READ:
+    case CDB_WRITE:
+        return VblkBuildTransfer(Adapter, Srb, Request, decoded, lba, blocks);
     case CDB_SYNCHRONIZE:
+        Request->Last = VblkLastBlock(lba, blocks);
         return VblkBuildFlush(Adapter, Request);
     case CDB_OTHER:
         Request->Kind = VblkKindScsi;
@@ -187,21 +286,17 @@ BOOLEAN NTAPI VblkHwBuildIo(PVOID DeviceExtension, PSCSI_REQUEST_BLOCK Srb) {
     PVBLK_ADAPTER adapter = (PVBLK_ADAPTER)DeviceExtension;
     PVBLK_REQUEST request;
     VBLK_OUTCOME outcome;
-    ULONG decoded;
 
     if (Srb->Function != SRB_FUNCTION_EXECUTE_SCSI) {
         return TRUE;
     }
     request = VblkRequestOf(Srb);
     request->Srb = Srb;
-    request->Kind = VblkKindDevice;
-    decoded = CdbDecode(Srb->Cdb, Srb->CdbLength, &request->Lba, &request->Blocks);
-    if ((Srb->PathId | Srb->TargetId | Srb->Lun) != 0) {
-        outcome = VblkCheckAddress(Srb);
-    } else if (CDB_OPERATION(decoded) <= CDB_WRITE) {
-        outcome = VblkBuildTransfer(adapter, Srb, request, decoded);
+    if (VblkIsForDisk(Srb) && CdbIsTransfer10(Srb->Cdb, Srb->CdbLength)) {
+        outcome = VblkBuildTransfer(adapter, Srb, request, CdbHead(Srb->Cdb) & (CDB_WRITE | CDB_FUA),
+                                    CdbGet32(Srb->Cdb + 2), CdbGet16(Srb->Cdb + 7));
     } else {
-        outcome = VblkBuildOther(adapter, request, decoded);
+        outcome = VblkBuildCommand(adapter, Srb, request);
     }
     if (outcome != VblkOutcomePending) {
         request->Kind = VblkKindAnswered;
@@ -245,6 +340,7 @@ static DECLSPEC_NOINLINE VBLK_OUTCOME VblkAnswerCommand(PVBLK_ADAPTER Adapter, P
     }
     if (Adapter->UnitAttention && !VblkIgnoresAttention(Srb->Cdb[0])) {
         Adapter->UnitAttention = FALSE;
+        VblkUpdateOpen(Adapter);
         return VblkOutcomeCapacityChanged;
     }
     return request->Kind == VblkKindScsi ? VblkScsiCommand(Adapter, Srb) : VblkOutcomePending;
@@ -266,7 +362,7 @@ static VBLK_OUTCOME VblkStartFlush(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Sr
     if (outcome != VblkOutcomePending) {
         return outcome;
     }
-    return request->TableCount == 0 ? VblkOutcomeSuccess : VblkSubmitFlush(Adapter, request);
+    return request->Kind == VblkKindNothing ? VblkOutcomeSuccess : VblkSubmitFlush(Adapter, request);
 }
 
 /* The disk cannot be ejected by itself, so every capability is absent. */
@@ -304,10 +400,8 @@ static VBLK_OUTCOME VblkStartPnp(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb)
         return VblkOutcomeSuccess;
     case StorRemoveDevice:
     case StorSurpriseRemoval:
-        if (wholeAdapter) {
-            VblkRemove(Adapter, (BOOLEAN)(pnp->PnPAction == StorSurpriseRemoval));
-        }
-        return VblkOutcomeSuccess;
+        return wholeAdapter ? VblkBeginRemove(Adapter, Srb, (BOOLEAN)(pnp->PnPAction == StorSurpriseRemoval))
+                            : VblkOutcomeSuccess;
     default:
         return VblkOutcomeInvalidRequest;
     }
@@ -368,24 +462,33 @@ static DECLSPEC_NOINLINE VBLK_OUTCOME VblkStartFunction(PVBLK_ADAPTER Adapter, P
     }
 }
 
-/* Most commands find nothing in their way and go straight to the device. IRQL: DISPATCH. Locks: StartIo, held. */
-BOOLEAN NTAPI VblkHwStartIo(PVOID DeviceExtension, PSCSI_REQUEST_BLOCK Srb) {
-    PVBLK_ADAPTER adapter = (PVBLK_ADAPTER)DeviceExtension;
-    VBLK_OUTCOME outcome = VblkOutcomePending;
+/* Any SRB. */
+static DECLSPEC_NOINLINE BOOLEAN VblkStartAny(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
+    VBLK_OUTCOME outcome;
 
-    VblkAssertState(adapter);
     if (Srb->Function != SRB_FUNCTION_EXECUTE_SCSI) {
-        outcome = VblkStartFunction(adapter, Srb);
+        outcome = VblkStartFunction(Adapter, Srb);
     } else {
-        if (adapter->State != VblkRunning || adapter->UnitAttention || VblkRequestOf(Srb)->Kind != VblkKindDevice) {
-            outcome = VblkAnswerCommand(adapter, Srb);
-        }
+        outcome = VblkAnswerCommand(Adapter, Srb);
         if (outcome == VblkOutcomePending) {
-            outcome = VblkSubmit(adapter, VblkRequestOf(Srb));
+            outcome = VblkSubmit(Adapter, VblkRequestOf(Srb));
         }
     }
     if (outcome != VblkOutcomePending) {
-        VblkFinish(adapter, Srb, outcome);
+        VblkFinish(Adapter, Srb, outcome);
     }
     return TRUE;
+}
+
+/* Most commands find nothing in their way and go straight to the device. IRQL: DISPATCH. Locks: StartIo, held. */
+BOOLEAN NTAPI VblkHwStartIo(PVOID DeviceExtension, PSCSI_REQUEST_BLOCK Srb) {
+    PVBLK_ADAPTER adapter = (PVBLK_ADAPTER)DeviceExtension;
+    PVBLK_REQUEST request = VblkRequestOf(Srb);
+
+    VblkAssertState(adapter);
+    if (Srb->Function == SRB_FUNCTION_EXECUTE_SCSI && request->Kind == VblkKindDevice &&
+        VblkTrySubmit(adapter, request)) {
+        return TRUE;
+    }
+    return VblkStartAny(adapter, Srb);
 }

@@ -82,14 +82,18 @@ static VOID VblkSetQueueDepth(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
     Adapter->QueueDepthSet = StorPortSetDeviceQueueDepth(Adapter, Srb->PathId, Srb->TargetId, Srb->Lun, depth);
 }
 
+/* Vendor, product and revision: 8, 16 and 4 characters, padded with blanks. */
+#define INQUIRY_IDENTITY "AERO    VIRTIO BLK      1.0 "
+#define INQUIRY_AT_IDENTITY 8
+
+C_ASSERT(sizeof(INQUIRY_IDENTITY) - 1 == INQUIRY_BYTES - INQUIRY_AT_IDENTITY);
+
 /* [SPC-3 6.4.2] */
 static VBLK_OUTCOME VblkInquiry(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
-    static const UCHAR standard[INQUIRY_BYTES] = {
-        0, 0, INQUIRY_VERSION_SPC3, 2, INQUIRY_BYTES - 5, 0, 0, INQUIRY_CMDQUE,
-        'A', 'E', 'R', 'O', ' ', ' ', ' ', ' ',
-        'V', 'I', 'R', 'T', 'I', 'O', ' ', 'B', 'L', 'K', ' ', ' ', ' ', ' ', ' ', ' ',
-        '1', '.', '0', ' '};
     static const UCHAR pages[VPD_HEADER_BYTES + 1] = {0, 0, 0, 1, 0x00};
+    static const UCHAR head[INQUIRY_AT_IDENTITY] = {0, 0, INQUIRY_VERSION_SPC3, 2, INQUIRY_BYTES - 5,
+                                                    0, 0, INQUIRY_CMDQUE};
+    UCHAR standard[INQUIRY_BYTES];
     ULONG allocation = CdbGet16(Srb->Cdb + 3);
 
     if ((Srb->Cdb[1] & INQUIRY_EVPD) != 0) {
@@ -99,6 +103,8 @@ static VBLK_OUTCOME VblkInquiry(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) 
         return VblkOutcomeInvalidField;
     }
     VblkSetQueueDepth(Adapter, Srb);
+    RtlCopyMemory(standard, head, sizeof(head));
+    RtlCopyMemory(standard + INQUIRY_AT_IDENTITY, INQUIRY_IDENTITY, sizeof(INQUIRY_IDENTITY) - 1);
     return VblkReply(Srb, standard, sizeof(standard), allocation);
 }
 
@@ -137,8 +143,7 @@ static VBLK_OUTCOME VblkReadCapacity10(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOC
 static VBLK_OUTCOME VblkServiceActionIn16(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
     UCHAR data[32];
 
-    if ((Srb->Cdb[1] & 0x1F) != CDB_SA_READ_CAPACITY_16 || CdbGet64(Srb->Cdb + 2) != 0 ||
-        (Srb->Cdb[14] & 0x01) != 0) {
+    if ((Srb->Cdb[1] & 0x1F) != CDB_SA_READ_CAPACITY_16 || CdbGet64(Srb->Cdb + 2) != 0 || (Srb->Cdb[14] & 0x01) != 0) {
         return VblkOutcomeInvalidField;
     }
     if (Adapter->CapacityBlocks == 0) {

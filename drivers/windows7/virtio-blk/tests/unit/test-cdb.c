@@ -32,8 +32,8 @@ static struct command decode(const UCHAR *bytes, size_t length, size_t cdb_lengt
     return command;
 }
 
-#define DECODE(...) decode((const UCHAR[]){__VA_ARGS__}, sizeof((const UCHAR[]){__VA_ARGS__}), \
-                           sizeof((const UCHAR[]){__VA_ARGS__}))
+#define DECODE(...)                                                                                                    \
+    decode((const UCHAR[]){__VA_ARGS__}, sizeof((const UCHAR[]){__VA_ARGS__}), sizeof((const UCHAR[]){__VA_ARGS__}))
 
 static void expect(struct command command, ULONG operation, ULONGLONG lba, ULONG blocks, BOOLEAN fua) {
     assert_int_equal(command.operation, operation | (fua ? CDB_FUA : 0));
@@ -184,6 +184,33 @@ static void test_well_formed_needs_the_length_of_the_group_and_a_plain_control(v
     }
 }
 
+/* Every operation code and byte 1, and the standardized bits of CONTROL, at the lengths around 10. */
+static void test_transfer_10_is_exactly_what_decodes_as_a_valid_read_10_or_write_10(void **state) {
+    unsigned i;
+    ULONG length;
+
+    (void)state;
+    for (i = 0; i < 1u << 19; i++) {
+        UCHAR cdb[16] = {(UCHAR)i, (UCHAR)(i >> 8), 0x12, 0x34, 0x56, 0x78, 0, 0x9A, 0xBC, (UCHAR)(i >> 16)};
+        BOOLEAN is_10 = (BOOLEAN)(cdb[0] == CDB_READ_10 || cdb[0] == CDB_WRITE_10);
+
+        for (length = 9; length <= (is_10 ? 16u : 10u); length++) {
+            ULONGLONG lba = 0;
+            ULONG blocks = 0;
+            ULONG decoded = CdbDecode(cdb, length, &lba, &blocks);
+            BOOLEAN valid = (BOOLEAN)(is_10 && CDB_OPERATION(decoded) <= CDB_WRITE);
+
+            if (CdbIsTransfer10(cdb, length) != valid) {
+                fail_msg("%02x %02x ... %02x of %u bytes", cdb[0], cdb[1], cdb[9], length);
+            }
+            if (valid) {
+                assert_int_equal(decoded, CdbHead(cdb) & (CDB_WRITE | CDB_FUA));
+                assert_true(lba == CdbGet32(cdb + 2) && blocks == CdbGet16(cdb + 7));
+            }
+        }
+    }
+}
+
 static void test_big_endian_readers_keep_high_bits_unsigned(void **state) {
     static const UCHAR bytes[8] = {0xFE, 0xDC, 0xBA, 0x98, 0x76, 0x54, 0x32, 0x10};
 
@@ -208,6 +235,7 @@ int main(void) {
         cmocka_unit_test(test_a_cdb_shorter_than_its_opcode_says_is_refused),
         cmocka_unit_test(test_every_other_opcode_is_other),
         cmocka_unit_test(test_well_formed_needs_the_length_of_the_group_and_a_plain_control),
+        cmocka_unit_test(test_transfer_10_is_exactly_what_decodes_as_a_valid_read_10_or_write_10),
         cmocka_unit_test(test_big_endian_readers_keep_high_bits_unsigned),
     };
 

@@ -45,9 +45,9 @@
 #define VIRTQUEUE_NO_SLOT 0xFFFF
 
 typedef struct _VIRTQUEUE_SLOT {
-    PVOID Cookie;   /* of the chain that starts here; NULL while free or inside a chain */
-    USHORT Next;    /* free list, or next descriptor of the chain */
-    USHORT Last;    /* of the chain that starts here: its last descriptor */
+    PVOID Cookie; /* of the chain that starts here; NULL while free or inside a chain */
+    USHORT Next;  /* free list, or next descriptor of the chain */
+    USHORT Last;  /* of the chain that starts here: its last descriptor */
 } VIRTQUEUE_SLOT, *PVIRTQUEUE_SLOT;
 
 /* Where one ring lies: one block of VirtqueueBytes(Size), physically contiguous, aligned to VIRTQUEUE_ALIGNMENT. */
@@ -59,27 +59,31 @@ typedef struct _VIRTQUEUE_MEMORY {
 
 #define VIRTQUEUE_ALIGNMENT 16
 
+/*
+ * The fields from Desc to Broken are together because, without EVENT_IDX, adding and popping use no others; of these
+ * they write FreeHead to UsedSeen.
+ */
 typedef struct _VIRTQUEUE {
     struct virtq_desc *Desc;            /* device-readable */
     volatile struct virtq_avail *Avail; /* device-readable */
     volatile struct virtq_used *Used;   /* device-writable */
-    volatile le16 *UsedEvent;           /* behind Avail->ring; device-readable */
-    volatile le16 *AvailEvent;          /* behind Used->ring; device-writable */
     PVIRTQUEUE_SLOT Slot;
-    ULONGLONG DescPhysical;
-    ULONGLONG AvailPhysical;
-    ULONGLONG UsedPhysical;
-    USHORT Size;       /* power of two, 1 to VIRTQUEUE_MAX_SIZE */
     USHORT Mask;       /* Size - 1 */
     USHORT FreeHead;   /* VIRTQUEUE_NO_SLOT: none, or Broken */
     USHORT AvailIndex; /* free-running: next to be published; AvailIndex - UsedIndex requests are in flight */
     USHORT KickIndex;  /* AvailIndex at the last kick decision */
     USHORT UsedIndex;  /* free-running: next to be popped */
     USHORT UsedSeen;   /* free-running: end of what the device announced, between UsedIndex and AvailIndex */
-    USHORT TakeIndex;  /* slot where the next Take looks first */
     BOOLEAN Indirect;
     BOOLEAN EventIndex;
     BOOLEAN Broken;
+    volatile le16 *UsedEvent;  /* behind Avail->ring; device-readable */
+    volatile le16 *AvailEvent; /* behind Used->ring; device-writable */
+    ULONGLONG DescPhysical;
+    ULONGLONG AvailPhysical;
+    ULONGLONG UsedPhysical;
+    USHORT Size;      /* power of two, 1 to VIRTQUEUE_MAX_SIZE */
+    USHORT TakeIndex; /* slot where the next Take looks first */
 } VIRTQUEUE, *PVIRTQUEUE;
 
 /* Bytes of ring memory for a queue of Size descriptors, event fields included. */

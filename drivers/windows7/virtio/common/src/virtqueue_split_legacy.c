@@ -107,9 +107,11 @@ USHORT VirtqueueFreeCount(const VIRTQUEUE *Queue) {
 
 /* Into the next element of avail->ring; not published yet. */
 static FORCEINLINE BOOLEAN VirtqueueEnter(PVIRTQUEUE Queue, USHORT Head, PVOID Cookie) {
+    USHORT index = Queue->AvailIndex;
+
     Queue->Slot[Head].Cookie = Cookie;
-    Queue->Avail->ring[Queue->AvailIndex & Queue->Mask] = Head;
-    Queue->AvailIndex++;
+    Queue->Avail->ring[index & Queue->Mask] = Head;
+    Queue->AvailIndex = (USHORT)(index + 1);
     return TRUE;
 }
 
@@ -144,6 +146,7 @@ static DECLSPEC_NOINLINE BOOLEAN VirtqueueAddDirect(PVIRTQUEUE Queue, const stru
 BOOLEAN VirtqueueAdd(PVIRTQUEUE Queue, const struct virtq_desc *Table, ULONGLONG TablePhysical, USHORT Count,
                      PVOID Cookie) {
     USHORT head = Queue->FreeHead;
+    struct virtq_desc *desc;
 
     VIRTIO_ASSERT(Cookie != NULL && Count != 0 && Count <= Queue->Size);
     if (!Queue->Indirect) {
@@ -152,16 +155,20 @@ BOOLEAN VirtqueueAdd(PVIRTQUEUE Queue, const struct virtq_desc *Table, ULONGLONG
     if (head == VIRTQUEUE_NO_SLOT) {
         return FALSE;
     }
-    Queue->Desc[head].addr = TablePhysical;
-    Queue->Desc[head].len = Count * (ULONG)sizeof(struct virtq_desc);
+    desc = &Queue->Desc[head];
+    desc->addr = TablePhysical;
+    desc->len = Count * (ULONG)sizeof(struct virtq_desc);
     Queue->FreeHead = Queue->Slot[head].Next;
     return VirtqueueEnter(Queue, head, Cookie);
 }
 
 VOID VirtqueuePublish(PVIRTQUEUE Queue) {
+    volatile struct virtq_avail *avail = Queue->Avail;
+    USHORT index = Queue->AvailIndex;
+
     /* Stores to descriptors and avail->ring, then the store to avail->idx.  [virtio 2.7.13.3.1] */
     VirtioWriteBarrier();
-    Queue->Avail->idx = Queue->AvailIndex;
+    avail->idx = index;
 }
 
 BOOLEAN VirtqueueKickNeeded(PVIRTQUEUE Queue) {
@@ -175,11 +182,14 @@ BOOLEAN VirtqueueKickNeeded(PVIRTQUEUE Queue) {
         /* Whether from <= event < to, in 16 bits.  [virtio 2.7.10] */
         return (USHORT)(to - *Queue->AvailEvent - 1) < (USHORT)(to - from);
     }
-    return to != from && (Queue->Used->flags & VIRTQ_USED_F_NO_NOTIFY) == 0;
+    if (to == from || (Queue->Used->flags & VIRTQ_USED_F_NO_NOTIFY) != 0) {
+        return FALSE;
+    }
+    return TRUE;
 }
 
 /* Nothing to pop and nothing free: the fast paths need no test of Broken. */
-static VOID VirtqueueBreak(PVIRTQUEUE Queue) {
+static DECLSPEC_NOINLINE VOID VirtqueueBreak(PVIRTQUEUE Queue) {
     Queue->UsedSeen = Queue->UsedIndex;
     Queue->FreeHead = VIRTQUEUE_NO_SLOT;
     Queue->Broken = TRUE;
@@ -187,13 +197,12 @@ static VOID VirtqueueBreak(PVIRTQUEUE Queue) {
 
 /* Reads used->idx; only when all that it announced before was popped (R5). TRUE: there is more. */
 static BOOLEAN VirtqueueLook(PVIRTQUEUE Queue) {
-    USHORT index;
+    USHORT index = Queue->Used->idx;
 
     VIRTIO_ASSERT(Queue->UsedSeen == Queue->UsedIndex);
-    if (Queue->Broken) {
+    if (index == Queue->UsedIndex || Queue->Broken) {
         return FALSE;
     }
-    index = Queue->Used->idx;
     if ((USHORT)(index - Queue->UsedIndex) > (USHORT)(Queue->AvailIndex - Queue->UsedIndex)) {
         VirtqueueBreak(Queue);
         return FALSE;
@@ -201,37 +210,45 @@ static BOOLEAN VirtqueueLook(PVIRTQUEUE Queue) {
     /* The load of used->idx, then the loads of used->ring.  [virtio 2.7.14] */
     VirtioReadBarrier();
     Queue->UsedSeen = index;
-    return index != Queue->UsedIndex;
+    return TRUE;
 }
 
 PVOID VirtqueuePop(PVIRTQUEUE Queue, ULONG *UsedLength) {
     volatile struct virtq_used_elem *element;
-    PVIRTQUEUE_SLOT slot;
+    USHORT index = Queue->UsedIndex;
+    PVIRTQUEUE_SLOT slots;
     PVOID cookie;
+    ULONG mask;
     ULONG head;
 
-    if (Queue->UsedIndex == Queue->UsedSeen && !VirtqueueLook(Queue)) {
+    if (index == Queue->UsedSeen && !VirtqueueLook(Queue)) {
         return NULL;
     }
-    element = &Queue->Used->ring[Queue->UsedIndex & Queue->Mask];
+    slots = Queue->Slot;
+    mask = Queue->Mask;
+    element = &Queue->Used->ring[index & mask];
     head = element->id;
     *UsedLength = element->len;
-    if (head > Queue->Mask || Queue->Slot[head].Cookie == NULL) {
+    cookie = head <= mask ? slots[head].Cookie : NULL;
+    if (cookie == NULL) {
         VirtqueueBreak(Queue);
         return NULL;
     }
-    slot = &Queue->Slot[head];
-    cookie = slot->Cookie;
-    slot->Cookie = NULL;
-    Queue->UsedIndex++;
-    Queue->Slot[slot->Last].Next = Queue->FreeHead;
+    slots[head].Cookie = NULL;
+    Queue->UsedIndex = (USHORT)(index + 1);
+    slots[slots[head].Last].Next = Queue->FreeHead;
     Queue->FreeHead = (USHORT)head;
     return cookie;
 }
 
+/* Out of line: otherwise a compiler makes one store with a computed address of this and the other mode's. */
+static DECLSPEC_NOINLINE VOID VirtqueueSetUsedEvent(PVIRTQUEUE Queue, USHORT Event) {
+    *Queue->UsedEvent = Event;
+}
+
 VOID VirtqueueSuppress(PVIRTQUEUE Queue) {
     if (Queue->EventIndex) {
-        *Queue->UsedEvent = (le16)(Queue->UsedIndex - 1); /* 65535 entries ahead */
+        VirtqueueSetUsedEvent(Queue, (USHORT)(Queue->UsedIndex - 1)); /* 65535 entries ahead */
     } else {
         Queue->Avail->flags = VIRTQ_AVAIL_F_NO_INTERRUPT;
     }
@@ -239,7 +256,7 @@ VOID VirtqueueSuppress(PVIRTQUEUE Queue) {
 
 BOOLEAN VirtqueueRearm(PVIRTQUEUE Queue) {
     if (Queue->EventIndex) {
-        *Queue->UsedEvent = Queue->UsedIndex;
+        VirtqueueSetUsedEvent(Queue, Queue->UsedIndex);
     } else {
         Queue->Avail->flags = 0;
     }

@@ -26,7 +26,7 @@ struct ring_device {
 
     uint64_t desc, avail, used;
     uint16_t size;
-    bool indirect;    /* whether chains must be indirect; they must not be otherwise */
+    bool indirect; /* whether chains must be indirect; they must not be otherwise */
     bool event_index;
     uint16_t next_avail; /* free-running */
     uint16_t next_used;  /* free-running */
