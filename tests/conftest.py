@@ -2,9 +2,11 @@
 """Fixtures of the end-to-end tests: disks that do not outlive their test, and drivers on them."""
 import contextlib
 import functools
+import itertools
 
 import hosting
 import pytest
+from broken import build
 
 
 @pytest.fixture
@@ -21,7 +23,14 @@ def disk(tmp_path):
 @pytest.fixture
 def server(tmp_path):
     """The shipped driver's disk over NBD: with server(image, seed=1, …) as s. Afterwards s.report is loaded."""
-    return lambda image, **keywords: hosting.serve(hosting.DRIVER, image, tmp_path, **keywords)
+    numbers = itertools.count()
+
+    def make(image, **keywords):
+        directory = tmp_path / f"server{next(numbers)}"
+        directory.mkdir()
+        return hosting.serve(hosting.DRIVER, image, directory, **keywords)
+
+    return make
 
 
 @pytest.fixture
@@ -36,3 +45,9 @@ def random_image(tmp_path_factory):
     path = tmp_path_factory.mktemp("random") / "source.img"
     yield hosting.make_disk(path, 256 * hosting.MIB, seed=20090722)
     path.unlink()
+
+
+@pytest.fixture(scope="session")
+def parts(tmp_path_factory):
+    """Miniports, one sound, parts.miniport("BreakNothing"), and each other with one mistake: see broken/miniport.h."""
+    return build.Parts(tmp_path_factory.mktemp("miniports"))

@@ -5,8 +5,11 @@ import json
 import os
 import pathlib
 import random
+import socket
 import subprocess
 import time
+
+import nbd
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 OUT = REPOSITORY / "out"
@@ -107,6 +110,7 @@ class Server:
         self.socket = directory / "nbd.sock"
         self.uri = f"nbd+unix:///?socket={self.socket}"
         self.report = None
+        self._clients = []
         self._report_file = directory / "report.json"
         self._log_file = directory / "nbd.log"
         assert len(os.fsencode(self.socket)) <= SOCKET_NAME_LIMIT, f"{self.socket} is too long for a socket"
@@ -121,15 +125,28 @@ class Server:
         """What a failure has to show: the command with its seed, and all that the server said."""
         return f"{self._command}\n{self._log_file.read_text(errors='replace')[-4000:]}\n{self.report}"
 
-    def wait_for_socket(self):
+    def _answers(self):
+        with socket.socket(socket.AF_UNIX) as attempt:
+            return attempt.connect_ex(str(self.socket)) == 0
+
+    def wait_until_ready(self):
         end = time.monotonic() + DEADLINE
-        while not self.socket.exists():
+        while not self._answers():
             assert self._process.poll() is None, f"the server ended with {self._process.returncode}\n{self.told}"
-            assert time.monotonic() < end, f"no socket after {DEADLINE} s\n{self.told}"
+            assert time.monotonic() < end, f"no answer after {DEADLINE} s\n{self.told}"
             time.sleep(0.01)
+
+    def connect(self):
+        """A client. It is disconnected before the server is stopped, which waits for its clients."""
+        client = nbd.NBD()
+        client.connect_unix(str(self.socket))
+        self._clients.append(client)
+        return client
 
     def stop(self):
         """Ends it as its user would. Loads the report, which only then exists."""
+        for client in self._clients:
+            client.shutdown()
         self._process.terminate()
         try:
             status = self._process.wait(DEADLINE)
@@ -149,7 +166,7 @@ def serve(driver, disk, directory, *, findings=0, **keywords):
     """A server as long as the block lasts. Its report must have no findings; findings=None: any number."""
     server = Server(driver, disk, directory, options(**keywords))
     try:
-        server.wait_for_socket()
+        server.wait_until_ready()
         yield server
         server.stop()
     except BaseException:

@@ -1,10 +1,18 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* storhost nbd: checks what it is given, then becomes nbdkit with the storhost plugin. */
+/*
+ * storhost nbd: checks what it is given, then runs nbdkit with the storhost plugin and takes its socket away afterwards.
+ * nbdkit ends when this program is told to, and with it.
+ */
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "front/cli.h"
@@ -15,7 +23,7 @@
 
 struct nbd_arguments {
 	struct machine_options machine;
-	const char *socket;
+	const char *socket, *report;
 	char plugin[512];
 	char *argv[ARGUMENTS_MAX];
 	int count;
@@ -48,8 +56,10 @@ static int parse_option(struct nbd_arguments *arguments, const char *name, const
 		arguments->socket = value;
 		return 0;
 	}
-	if (!strcmp(name, "report"))
+	if (!strcmp(name, "report")) {
+		arguments->report = value;
 		return add_parameter(arguments, name, value);
+	}
 	known = machine_option(&arguments->machine, name, value, &err);
 	if (known < 0)
 		return cli_fail(NULL, &err);
@@ -95,24 +105,98 @@ static int find_plugin(struct nbd_arguments *arguments, struct error *err)
 	return 0;
 }
 
-/* Whether the socket can be made: its name fits and nothing is there. */
+/* Whether nobody listens at a socket that is there: its server was killed. */
+static bool is_stale(int fd, const struct sockaddr_un *address)
+{
+	struct stat st;
+
+	return !lstat(address->sun_path, &st) && S_ISSOCK(st.st_mode) &&
+	       connect(fd, (const struct sockaddr *)address, sizeof(*address)) && errno == ECONNREFUSED;
+}
+
+/* Whether the socket can be made: by making it, and taking it away again. */
 static int check_socket(const char *path, struct error *err)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int fd, busy;
+	int fd, result = 0;
 
 	if (strlen(path) >= sizeof(address.sun_path))
 		return error_set(err, "%s: a socket's name has at most %zu characters", path,
 				 sizeof(address.sun_path) - 1);
-	if (access(path, F_OK))
-		return 0;
 	strcpy(address.sun_path, path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	busy = fd >= 0 && !connect(fd, (struct sockaddr *)&address, sizeof(address));
-	if (fd >= 0)
-		close(fd);
-	return error_set(err, busy ? "%s: another server listens there" : "%s: there is a file of that name already",
-			 path);
+	if (fd < 0)
+		return error_set(err, "%s: %s", path, strerror(errno));
+	if (!bind(fd, (struct sockaddr *)&address, sizeof(address)) || (errno == EADDRINUSE && is_stale(fd, &address)))
+		unlink(path);
+	else if (errno == EADDRINUSE || errno == EISCONN)
+		result = error_set(err, "%s is in use: a server listens there, or it is no socket", path);
+	else
+		result = error_set(err, "%s: %s", path, strerror(errno));
+	close(fd);
+	return result;
+}
+
+/* Whether the report can be written: by opening it. One that was not there stays away until there is something in it. */
+static int check_report(const char *path, struct error *err)
+{
+	bool there = !access(path, F_OK);
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+
+	if (fd < 0)
+		return error_set(err, "%s: %s", path, strerror(errno));
+	close(fd);
+	if (!there)
+		unlink(path);
+	return 0;
+}
+
+/* ---- running nbdkit ---- */
+
+static pid_t server;
+
+static void pass_on(int signal)
+{
+	if (server > 0)
+		kill(server, signal);
+}
+
+static void become_nbdkit(char **argv, const sigset_t *mask)
+{
+	struct error err;
+
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	sigprocmask(SIG_SETMASK, mask, NULL);
+	execvp(argv[0], argv);
+	error_set(&err, "cannot start nbdkit: %s", strerror(errno));
+	_exit(cli_fail(NULL, &err));
+}
+
+/* nbdkit's exit status. SIGTERM and SIGINT are its to obey: they are kept back until it is known. */
+static int run_nbdkit(char **argv)
+{
+	struct sigaction action = { .sa_handler = pass_on };
+	sigset_t ending, mask;
+	struct error err;
+	int status;
+
+	sigemptyset(&ending);
+	sigaddset(&ending, SIGTERM);
+	sigaddset(&ending, SIGINT);
+	sigprocmask(SIG_BLOCK, &ending, &mask);
+	server = fork();
+	if (server < 0) {
+		error_set(&err, "cannot start nbdkit: %s", strerror(errno));
+		return cli_fail(NULL, &err);
+	}
+	if (!server)
+		become_nbdkit(argv, &mask);
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGINT, &action, NULL);
+	sigprocmask(SIG_SETMASK, &mask, NULL);
+	while (waitpid(server, &status, 0) < 0)
+		;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : CLI_FINDINGS;
 }
 
 int cmd_nbd(int argc, char **argv)
@@ -134,9 +218,9 @@ int cmd_nbd(int argc, char **argv)
 		return cli_usage("--socket PATH is missing");
 	arguments.argv[sizeof(head) / sizeof(head[0])] = (char *)(uintptr_t)arguments.socket;
 	if (find_plugin(&arguments, &err) || machine_check(&arguments.machine, &err) ||
-	    check_socket(arguments.socket, &err))
+	    (arguments.report && check_report(arguments.report, &err)) || check_socket(arguments.socket, &err))
 		return cli_fail(NULL, &err);
-	execvp(arguments.argv[0], arguments.argv);
-	error_set(&err, "cannot start nbdkit: %s", strerror(errno));
-	return cli_fail(NULL, &err);
+	status = run_nbdkit(arguments.argv);
+	unlink(arguments.socket);
+	return status;
 }

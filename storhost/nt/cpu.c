@@ -42,7 +42,9 @@ static struct {
 	struct cpu_config config;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;    /* the machine: there may be something to do */
-	struct waiter *waiters; /* front ends that wait for a gate */
+	struct waiter *waiters; /* front ends inside cpu_wait */
+	unsigned goals;         /* those of them whose gate is shut */
+	bool parked;            /* deterministic mode: the machine stands still, with nobody's gate to open */
 	struct processor cpus[CPUS_MAX];
 	ucontext_t scheduler;
 	pthread_t engine, device_thread;
@@ -346,9 +348,16 @@ static bool schedule_one(void)
 	return true;
 }
 
+/* Under machine.lock. */
+static void waiters_signal(void)
+{
+	for (struct waiter *waiter = machine.waiters; waiter; waiter = waiter->next)
+		pthread_cond_signal(&waiter->wake);
+}
+
 static bool engine_should_run(void)
 {
-	return !machine.dead && (machine.waiters || machine.config.free_running);
+	return !machine.dead && (machine.goals || machine.config.free_running);
 }
 
 static void *engine_main(void *arg)
@@ -361,13 +370,15 @@ static void *engine_main(void *arg)
 	pthread_mutex_lock(&machine.lock);
 	while (!machine.stop) {
 		if (!engine_should_run()) {
+			machine.parked = true;
+			waiters_signal();
 			pthread_cond_wait(&machine.wake, &machine.lock);
 			continue;
 		}
 		pthread_mutex_unlock(&machine.lock);
 		if (!schedule_one() && !timers_fire(true)) {
 			pthread_mutex_lock(&machine.lock);
-			if (machine.waiters && !others_runnable(NULL) && !machine.config.free_running) {
+			if (machine.goals && !others_runnable(NULL) && !machine.config.free_running) {
 				pthread_mutex_unlock(&machine.lock);
 				cpu_die("nothing in the machine can move any more");
 			} else {
@@ -531,13 +542,13 @@ void cpu_wake(void)
 
 /* ---- front ends ---- */
 
-/* Under machine.lock. From here on the machine has one reason less to run. */
-static void waiter_remove(struct waiter *waiter)
+/*
+ * Whether a front end whose gate is open may go on. In the deterministic mode it waits until the machine stands still:
+ * what it posts next must not depend on how fast it was.
+ */
+static bool waiter_released(void)
 {
-	*waiter->link = waiter->next;
-	if (waiter->next)
-		waiter->next->link = waiter->link;
-	waiter->link = NULL;
+	return machine.config.threads || machine.config.free_running || machine.parked;
 }
 
 void gate_open(struct gate *gate)
@@ -545,33 +556,47 @@ void gate_open(struct gate *gate)
 	pthread_mutex_lock(&machine.lock);
 	gate->open = true;
 	if (gate->waiter) {
-		waiter_remove(gate->waiter);
+		machine.goals--;
 		pthread_cond_signal(&gate->waiter->wake);
 	}
 	pthread_mutex_unlock(&machine.lock);
 }
 
+/* Under machine.lock. */
+static void waiter_enter(struct waiter *waiter, struct gate *gate)
+{
+	gate->waiter = waiter;
+	waiter->next = machine.waiters;
+	waiter->link = &machine.waiters;
+	if (waiter->next)
+		waiter->next->link = &waiter->next;
+	machine.waiters = waiter;
+	machine.goals++;
+	machine.parked = false;
+	pthread_cond_broadcast(&machine.wake);
+}
+
+static void waiter_leave(struct waiter *waiter, struct gate *gate)
+{
+	gate->waiter = NULL;
+	*waiter->link = waiter->next;
+	if (waiter->next)
+		waiter->next->link = waiter->link;
+}
+
 bool cpu_wait(struct gate *gate)
 {
-	struct waiter waiter = { .next = NULL, .link = NULL, .wake = PTHREAD_COND_INITIALIZER };
+	struct waiter waiter = { .wake = PTHREAD_COND_INITIALIZER };
 	bool open;
 
 	pthread_mutex_lock(&machine.lock);
 	if (!gate->open && !machine.dead) {
-		gate->waiter = &waiter;
-		waiter.next = machine.waiters;
-		waiter.link = &machine.waiters;
-		if (waiter.next)
-			waiter.next->link = &waiter.next;
-		machine.waiters = &waiter;
-		pthread_cond_broadcast(&machine.wake);
+		waiter_enter(&waiter, gate);
+		while (!machine.dead && !(gate->open && waiter_released()))
+			pthread_cond_wait(&waiter.wake, &machine.lock);
+		waiter_leave(&waiter, gate);
 	}
-	while (!gate->open && !machine.dead)
-		pthread_cond_wait(&waiter.wake, &machine.lock);
 	open = gate->open;
-	gate->waiter = NULL;
-	if (waiter.link)
-		waiter_remove(&waiter);
 	pthread_mutex_unlock(&machine.lock);
 	pthread_cond_destroy(&waiter.wake);
 	return open;
@@ -616,8 +641,7 @@ void cpu_die(const char *why)
 	if (!machine.dead)
 		snprintf(machine.death, sizeof(machine.death), "%s", why);
 	__atomic_store_n(&machine.dead, true, __ATOMIC_RELEASE);
-	for (struct waiter *waiter = machine.waiters; waiter; waiter = waiter->next)
-		pthread_cond_signal(&waiter->wake);
+	waiters_signal();
 	pthread_cond_broadcast(&machine.wake);
 	pthread_mutex_unlock(&machine.lock);
 	if (current)

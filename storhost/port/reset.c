@@ -36,8 +36,8 @@ static void check_deadlines(struct port *port)
 	}
 }
 
-/* After a reset that was reported done nothing older may be outstanding. */
-static void check_reset(struct port *port, const char *which)
+/* After a reset that was reported done nothing older may be outstanding. Whether that holds. */
+static bool check_reset(struct port *port, const char *which)
 {
 	unsigned left = 0;
 
@@ -45,6 +45,7 @@ static void check_reset(struct port *port, const char *which)
 		left += port->slots[i].state == SLOT_STARTED;
 	if (left)
 		verify_report(RULE_RESET_OUTSTANDING, 0, "%u requests are outstanding after %s", left, which);
+	return !left;
 }
 
 /*
@@ -72,8 +73,7 @@ static void give_up(struct port *port)
 
 static void reset_over(struct port *port, bool done, const char *which)
 {
-	if (done)
-		check_reset(port, which);
+	done = done && check_reset(port, which);
 	port->failed_resets = done ? 0 : port->failed_resets + 1;
 	if (port->failed_resets == RESETS_MAX)
 		give_up(port);

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * A small StorPort miniport that keeps every rule but the one that Mistake names: a RAM disk, whose TEST UNIT READY
+ * waits for a FLUSH of the virtio function, so that interrupts, DPCs and DMA are part of it.
+ *
+ * miniport.c has the SCSI half, function.c the virtio half; mistake.c is compiled with -DMISTAKE=Break…, and is all
+ * that differs from one driver to the next. Mistakes are made on TEST UNIT READY, or while starting and stopping.
+ */
+#ifndef BROKEN_MINIPORT_H
+#define BROKEN_MINIPORT_H
+
+#include <storport.h>
+
+enum {
+    BreakNothing,
+    BreakCallArgument,
+    BreakCallContext,
+    BreakCallIrql,
+    BreakCallNotification,
+    BreakCallObsolete,
+    BreakCallWindows8,
+    BreakCallbackIrql,
+    BreakCallbackLock,
+    BreakConfigBuses,
+    BreakConfigDuplex,
+    BreakConfigLimits,
+    BreakConfigOverrun,
+    BreakConfigVirtual,
+    BreakControlList,
+    BreakControlTypes,
+    BreakDeviceProtocol,
+    BreakDmaMemory,
+    BreakDpcInit,
+    BreakFaultBreakpoint,
+    BreakFaultConstant,
+    BreakFaultDivision,
+    BreakFaultJump,
+    BreakFaultNull,
+    BreakFaultPrivileged,
+    BreakFaultRecursion,
+    BreakFindResult,
+    BreakInitData,
+    BreakInitResult,
+    BreakIrqStorm,
+    BreakLockDeadlock,
+    BreakLockMsi,
+    BreakLockOrder,
+    BreakLockRelease,
+    BreakMemoryFree,
+    BreakMemoryLeak,
+    BreakMemoryOverrun,
+    BreakMmioMapping,
+    BreakQueueDepth,
+    BreakResetOutstanding,
+    BreakSrbAfter,
+    BreakSrbLength,
+    BreakSrbLost,
+    BreakSrbReadonly,
+    BreakSrbSense,
+    BreakSrbStatus,
+    BreakSrbTwice,
+    BreakSrbUnknown,
+    BreakStallLong,
+    BreakStartIoWait,
+    BreakStopped
+};
+
+extern const volatile ULONG Mistake;
+
+#define DISK_BLOCK_BYTES 512
+#define DISK_BLOCKS 128
+
+typedef struct _ADAPTER {
+    PUCHAR Registers; /* BAR0, mapped */
+    PUCHAR Shared;    /* ring and request, where the device sees them at SharedPhysical */
+    ULONGLONG SharedPhysical;
+    USHORT NotifyOffset;         /* units of the contract's multiplier */
+    USHORT Submitted;            /* FLUSHes so far: the ring's index */
+    PSCSI_REQUEST_BLOCK Waiting; /* for the FLUSH in the ring; under the StartIo lock */
+    STOR_DPC Dpc;
+    STOR_DPC NeverInitialized;
+    UCHAR Disk[DISK_BLOCKS * DISK_BLOCK_BYTES];
+} ADAPTER, *PADAPTER;
+
+/* ---- function.c ---- */
+
+#define FUNCTION_SHARED_BYTES 0x2080
+
+/* Registers and Shared are set. Leaves the device running; IRQL: to DIRQL. */
+BOOLEAN FunctionStart(PADAPTER Adapter);
+VOID FunctionStop(PADAPTER Adapter);
+/* Puts one FLUSH into the ring. None may be there. */
+VOID FunctionFlush(PADAPTER Adapter);
+/* Whether the last FLUSH came back. */
+BOOLEAN FunctionIsDone(PADAPTER Adapter);
+/* Reads ISR status, which acknowledges. */
+UCHAR FunctionAcknowledge(PADAPTER Adapter);
+
+#endif

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""A driver that breaks one rule gets the finding of that rule and no other verdict; storhost outlives every one."""
+import re
+
+import hosting
+import pytest
+
+READY = "00 00 00 00 00 00"
+RULES = hosting.REPOSITORY / "storhost" / "verify" / "rules.def"
+
+# What is broken, by its name in miniport.h, and what the finding must say.
+MISTAKES = {
+    "BreakCallArgument": ("CALL-ARGUMENT", "RequestTimerCall"),
+    "BreakCallContext": ("CALL-CONTEXT", "StorPortAcquireSpinLock is called from HwInterrupt"),
+    "BreakCallIrql": ("CALL-IRQL", "StorPortSetDeviceQueueDepth"),
+    "BreakCallNotification": ("CALL-NOTIFICATION", "type 0x1"),
+    "BreakCallObsolete": ("CALL-OBSOLETE", "StorPortValidateRange"),
+    "BreakCallWindows8": ("CALL-WINDOWS8", "code 100"),
+    "BreakCallbackIrql": ("CALLBACK-IRQL", "HwStartIo"),
+    "BreakCallbackLock": ("CALLBACK-LOCK", "HwStartIo returned with the Interrupt lock"),
+    "BreakConfigBuses": ("CONFIG-BUSES", "NumberOfBuses"),
+    "BreakConfigDuplex": ("CONFIG-DUPLEX", "SynchronizationModel"),
+    "BreakConfigLimits": ("CONFIG-LIMITS", "MaximumTransferLength"),
+    "BreakConfigOverrun": ("CONFIG-OVERRUN", "was written"),
+    "BreakConfigVirtual": ("CONFIG-VIRTUAL", "VirtualDevice"),
+    "BreakControlList": ("CONTROL-LIST", "entry 5"),
+    "BreakControlTypes": ("CONTROL-TYPES", "restart 0"),
+    "BreakDeviceProtocol": ("DEVICE-PROTOCOL", "ISR status"),
+    "BreakDmaMemory": ("DMA-MEMORY", "at 0x3000"),
+    "BreakDpcInit": ("DPC-INIT", "never initialised"),
+    "BreakFaultBreakpoint": ("DRIVER-FAULT", "breakpoint"),
+    "BreakFaultConstant": ("DRIVER-FAULT", "memory"),
+    "BreakFaultDivision": ("DRIVER-FAULT", "arithmetic"),
+    "BreakFaultJump": ("DRIVER-FAULT", "0x10"),
+    "BreakFaultNull": ("DRIVER-FAULT", "address 0x0"),
+    "BreakFaultPrivileged": ("DRIVER-FAULT", "privileged"),
+    "BreakFaultRecursion": ("DRIVER-FAULT", "stack"),
+    "BreakFindResult": ("FIND-RESULT", "returned 4"),
+    "BreakInitData": ("INIT-DATA", "HwInitializationDataSize"),
+    "BreakInitResult": ("INIT-RESULT", "0xc0000001"),
+    "BreakIrqStorm": ("IRQ-STORM", "refused"),
+    "BreakLockDeadlock": ("LOCK-DEADLOCK", "StartIo lock"),
+    "BreakLockMsi": ("LOCK-MSI", "message 0"),
+    "BreakLockOrder": ("LOCK-ORDER", "DPC lock"),
+    "BreakLockRelease": ("LOCK-RELEASE", "no lock"),
+    "BreakMemoryFree": ("MEMORY-FREE", "free already"),
+    "BreakMemoryLeak": ("MEMORY-LEAK", "100 bytes"),
+    "BreakMemoryOverrun": ("MEMORY-OVERRUN", "byte 100"),
+    "BreakMmioMapping": ("MMIO-MAPPING", "no range"),
+    "BreakQueueDepth": ("QUEUE-DEPTH", "255"),
+    "BreakResetOutstanding": ("RESET-OUTSTANDING", "outstanding"),
+    "BreakSrbAfter": ("SRB-AFTER", "completed"),
+    "BreakSrbLength": ("SRB-LENGTH", "is 512"),
+    "BreakSrbLost": ("SRB-LOST", "not completed"),
+    "BreakSrbReadonly": ("SRB-READONLY", "changed"),
+    "BreakSrbSense": ("SRB-SENSE", "AUTOSENSE_VALID"),
+    "BreakSrbStatus": ("SRB-STATUS", "0x00"),
+    "BreakSrbTwice": ("SRB-TWICE", "second time"),
+    "BreakSrbUnknown": ("SRB-UNKNOWN", "never gave out"),
+    "BreakStallLong": ("STALL-LONG", "1001"),
+    "BreakStartIoWait": ("STARTIO-WAIT", "stalls"),
+    "BreakStopped": ("DRIVER-STOPPED", "IoCreateDevice of ntoskrnl.exe"),
+}
+
+# Where the driver itself is to blame at one of its instructions, the finding says which.
+LOCATED = {"BreakFaultBreakpoint", "BreakFaultConstant", "BreakFaultDivision", "BreakFaultNull", "BreakFaultPrivileged",
+           "BreakFaultRecursion", "BreakSrbAfter", "BreakSrbTwice", "BreakCallContext", "BreakLockOrder"}
+
+
+def ask_whether_ready(driver, disk, seed):
+    """TEST UNIT READY, on which mistakes are made, and what comes before and after."""
+    words = hosting.options(disk=disk, interrupts="intx", seed=seed)
+    return hosting.storhost("scsi", driver, *words, "--", *READY.split(), timeout=20)
+
+
+@pytest.mark.parametrize("seed", range(401, 409))
+def test_the_miniport_without_a_mistake_is_clean(parts, disk, seed):
+    driver = parts.miniport("BreakNothing")
+    command = hosting.scsi(driver, disk(hosting.MIB), READY, interrupts="intx", cpus=4, seed=seed)
+    assert (command.status, command.result, command.findings) == (0, "GOOD", 0), command.told
+    assert command.flushes == 1 and command.interrupts >= 1, command.told
+
+
+def test_the_miniport_without_a_mistake_keeps_what_is_written(parts, disk, tmp_path):
+    data = disk(64 << 10, seed=10, name="data")
+    back = disk(0, name="back")
+    with hosting.serve(parts.miniport("BreakNothing"), disk(hosting.MIB, name="other.img"), tmp_path, interrupts="intx",
+                       cpus=2, seed=409) as nbd:
+        for command in (["nbdcopy", data, nbd.uri], ["nbdcopy", nbd.uri, back]):
+            copied = hosting.run(*command)
+            assert copied.returncode == 0, copied.told + nbd.told
+    assert hosting.first_difference(data, back) is None, nbd.told
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize("seed", [410, 411])
+def test_a_mistake_is_found(parts, disk, mistake, seed):
+    rule, words = MISTAKES[mistake]
+    result = ask_whether_ready(parts.miniport(mistake), disk(hosting.MIB), seed)
+    assert result.returncode == 1, result.told
+    found = [line for line in result.stderr.splitlines() if line.startswith(f"finding {rule}: ")]
+    assert found and words in found[0], result.told
+    assert re.search(rf"\(seed {seed}, step [1-9][0-9]*\)$", found[0]), result.told
+    if mistake in LOCATED:
+        assert re.search(rf" at {mistake}\.sys\+0x[0-9a-f]+ \(", found[0]), result.told
+
+
+def test_a_lost_request_ends_in_event_129(parts, disk):
+    result = ask_whether_ready(parts.miniport("BreakSrbLost"), disk(hosting.MIB), seed=412)
+    assert "event 129" in result.stderr, result.told
+
+
+def test_every_rule_has_a_driver_that_breaks_it():
+    rules = {name.replace("_", "-") for name in re.findall(r"^RULE\((\w+),", RULES.read_text(), re.MULTILINE)}
+    assert rules == {rule for rule, _ in MISTAKES.values()}
