@@ -204,7 +204,7 @@ static bool timers_fire(bool jump)
 {
 	bool fired = false;
 
-	for (;;) {
+	while (__atomic_load_n(&machine.timers, __ATOMIC_ACQUIRE)) {
 		struct timer *timer;
 
 		pthread_mutex_lock(&machine.lock);
@@ -220,6 +220,7 @@ static bool timers_fire(bool jump)
 		cpu_defer(&machine.cpus[0].cpu, &timer->work);
 		fired = true;
 	}
+	return fired;
 }
 
 /* ---- what a processor does ---- */
@@ -304,6 +305,7 @@ static void fiber_switch_out(void)
 
 static void fiber_main(void)
 {
+	current->idle = false;
 	for (;;) {
 		if (processor_turn(current))
 			continue;
@@ -337,6 +339,7 @@ static bool schedule_one(void)
 		return false;
 	machine.steps++;
 	machine.clock++;
+	timers_fire(false);
 	chosen = ready[count > 1 ? rng_below(&machine.rng, count) : 0];
 	if (!chosen) {
 		device_turn();
@@ -497,13 +500,14 @@ void cpu_point(void)
 	if (cpu_dead())
 		processor_park();
 	if (machine.config.threads) {
-		interrupt_take();
+		if (interrupt_take())
+			cpu_lower(current->cpu.irql);
 		return;
 	}
 	machine.steps++;
 	random = rng_next(&machine.rng);
-	if (random & 3)
-		interrupt_take();
+	if ((random & 3) && interrupt_take())
+		cpu_lower(current->cpu.irql);
 	if (((random >> 2) & 3) == 0)
 		cpu_relax();
 }
@@ -514,9 +518,10 @@ void cpu_stall(uint64_t microseconds)
 
 	if (!machine.config.threads)
 		machine.clock = end;
-	do
+	do {
+		timers_fire(false);
 		cpu_relax();
-	while (clock_now() < end);
+	} while (clock_now() < end);
 }
 
 void cpu_set_device(bool (*step)(void *opaque, uint64_t random), void *opaque)

@@ -8,7 +8,7 @@
 #include "nt/lock.h"
 #include "verify/verify.h"
 
-/* A line that is asserted and refused this often in a row is masked. */
+/* A line that is still asserted after so many services in a row is masked. */
 #define STORM 1000u
 
 static struct interrupt *connected[INTERRUPTS_MAX];
@@ -53,7 +53,7 @@ void interrupt_signal(struct interrupt *interrupt, bool asserted)
 	flag_set(&interrupt->pending, asserted);
 	if (!asserted)
 		return;
-	__atomic_store_n(&waiting, 1, __ATOMIC_RELEASE);
+	__atomic_exchange_n(&waiting, 1, __ATOMIC_SEQ_CST);
 	cpu_wake();
 }
 
@@ -79,7 +79,8 @@ static struct interrupt *interrupt_claim(void)
 	struct interrupt *claimed = NULL;
 
 	machine_lock();
-	__atomic_store_n(&waiting, 0, __ATOMIC_RELEASE);
+	/* Before the flags are looked at: a signal meanwhile sets it again. */
+	__atomic_exchange_n(&waiting, 0, __ATOMIC_SEQ_CST);
 	for (unsigned i = 0; i < INTERRUPTS_MAX; i++) {
 		struct interrupt *interrupt = connected[i];
 
@@ -97,19 +98,21 @@ static struct interrupt *interrupt_claim(void)
 	return claimed;
 }
 
-/* A line that nobody silences would interrupt for ever. */
+/* A line that nobody silences would interrupt for ever, claimed or not. */
 static void interrupt_account(struct interrupt *interrupt, bool claimed)
 {
-	if (claimed || !interrupt->level || !flag_get(&interrupt->pending)) {
-		interrupt->refused = 0;
+	if (!interrupt->level || !flag_get(&interrupt->pending)) {
+		interrupt->unheeded = 0;
 		return;
 	}
-	if (++interrupt->refused < STORM)
+	if (++interrupt->unheeded < STORM)
 		return;
 	interrupt->masked = true;
-	verify_report(RULE_IRQ_STORM, 0, "the interrupt line stays asserted and was refused %u times in a row", STORM);
+	verify_report(RULE_IRQ_STORM, 0, "the interrupt line stays asserted after %u services in a row, %s", STORM,
+		      claimed ? "which claim it" : "which refuse it");
 }
 
+/* Nothing that lowering the IRQL would let run runs in here: an interrupt that comes again is taken by the caller's loop. */
 bool interrupt_take(void)
 {
 	struct cpu *cpu = cpu_self();
@@ -126,8 +129,9 @@ bool interrupt_take(void)
 	interrupt->delivered++;
 	flag_set(&interrupt->active, false);
 	if (flag_get(&interrupt->pending))
-		__atomic_store_n(&waiting, 1, __ATOMIC_RELEASE);
-	lock_release(interrupt->lock, (unsigned)irql, 0);
+		__atomic_store_n(&waiting, 1, __ATOMIC_SEQ_CST);
+	lock_drop(interrupt->lock, 0);
+	cpu->irql = (unsigned)irql;
 	return true;
 }
 

@@ -13,12 +13,12 @@ struct interrupt {
 	bool (*service)(struct interrupt *self, void *opaque);
 	void *opaque;
 	struct lock *lock;
-	unsigned id;  /* message number, for the service routine */
-	bool level;   /* a line: stays pending while asserted */
-	bool pending; /* a message has arrived, or the line is asserted */
-	bool active;  /* being serviced */
-	bool masked;  /* a storm was stopped */
-	unsigned refused;
+	unsigned id;       /* message number, for the service routine */
+	bool level;        /* a line: stays pending while asserted */
+	bool pending;      /* a message has arrived, or the line is asserted */
+	bool active;       /* being serviced */
+	bool masked;       /* a storm was stopped */
+	unsigned unheeded; /* services in a row that left the line asserted */
 	uint64_t delivered;
 };
 

@@ -56,7 +56,7 @@ int lock_acquire(struct lock *lock, uintptr_t pc)
 	return (int)old;
 }
 
-bool lock_release(struct lock *lock, unsigned irql, uintptr_t pc)
+bool lock_drop(struct lock *lock, uintptr_t pc)
 {
 	struct cpu *cpu = cpu_self();
 	unsigned last = cpu->held_count;
@@ -75,6 +75,13 @@ bool lock_release(struct lock *lock, unsigned irql, uintptr_t pc)
 	for (cpu->held_count--; last <= cpu->held_count; last++)
 		cpu->held[last - 1] = cpu->held[last];
 	__atomic_store_n(&lock->owner, NULL, __ATOMIC_RELEASE);
+	return true;
+}
+
+bool lock_release(struct lock *lock, unsigned irql, uintptr_t pc)
+{
+	if (!lock_drop(lock, pc))
+		return false;
 	cpu_lower(irql);
 	return true;
 }

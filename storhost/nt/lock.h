@@ -23,7 +23,9 @@ struct lock {
  * itself (the order is then not the driver's business). Returns the IRQL to give back, or -1 if waiting could never end.
  */
 int lock_acquire(struct lock *lock, uintptr_t pc);
-/* Gives it back and lowers to `irql`. False (and a finding) if the caller does not hold it. */
+/* Gives it back and leaves the IRQL alone. False (and a finding) if the caller does not hold it. */
+bool lock_drop(struct lock *lock, uintptr_t pc);
+/* Gives it back and lowers to `irql`, which lets what was waiting for that run. False as for lock_drop. */
 bool lock_release(struct lock *lock, unsigned irql, uintptr_t pc);
 bool lock_held(const struct lock *lock);
 

@@ -423,6 +423,8 @@ static void stop_run(void *opaque)
 	bus_disconnect(port);
 	port->started = false;
 	timer_cancel(&port->driver_timer);
+	timer_cancel(&port->pause_timer);
+	timer_cancel(&port->busy_timer);
 	timer_cancel(&port->tick);
 	bus_unmap_all(port);
 }

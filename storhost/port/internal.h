@@ -14,7 +14,7 @@
 #include "port/port.h"
 #include "verify/verify.h"
 
-#define SLOTS 272u /* SRBs alive at once: the deepest queue and the port's own */
+#define SLOTS 255u /* SRBs alive at once: the deepest queue and one of the port's own; as many as there are tags */
 #define SGL_PAGES 2u
 #define SGL_MAX 320u /* elements a slot has room for */
 #define BARS 6u
@@ -46,8 +46,9 @@ struct slot {
 	uint8_t sense_copy[255], sense_length;
 	uint64_t *pages; /* bus addresses of the data pages */
 	uint32_t page_count, offset, elements;
-	void *mapped; /* window of a mapped buffer */
-	uint64_t deadline;
+	void *mapped;                /* window of a mapped buffer */
+	uint64_t deadline, sequence; /* sequence: in the order in which they were prepared */
+	UCHAR tag;
 	uint64_t extension_address;
 };
 
@@ -108,6 +109,9 @@ struct port {
 	PHW_TIMER timer_routine;
 
 	struct slot *slots, *free_slots, *last_free;
+	uint64_t sequence;
+	UCHAR next_tag;
+	bool tag_taken[SP_UNTAGGED]; /* by a slot that is not free */
 	uint8_t *srb_window, *list_window;
 	uint32_t extension_pages;
 
@@ -127,6 +131,7 @@ struct port {
 	unsigned failed_resets;
 	int countdown;
 	struct port_request reset_request;
+	uint64_t reset_deadline, reset_sequence;
 
 	struct port_limits limits;
 	struct port_stats stats;
@@ -200,6 +205,8 @@ void queue_dispatch(struct port *port);
 void queue_dispatch_later(struct port *port);
 /* A request has come back and is no longer outstanding; retry: put it at the head of the queue again. */
 void queue_finished(struct port *port, struct port_request *request, bool retry);
+/* A request that was outstanding is so no more, and nobody is to be told. */
+void queue_forget(struct port *port);
 /* Ends every waiting request without the miniport, as StorPort does for a device that is gone. */
 void queue_fail(struct port *port);
 void queue_pause(struct port *port, uint32_t seconds);
@@ -208,8 +215,10 @@ bool queue_busy(struct port *port, uint32_t completions);
 void queue_ready(struct port *port);
 
 /* ---- reset.c ---- */
-/* A request was started or finished: the unit's countdown is loaded with its time-out. */
-void reset_arm(struct port *port, const struct port_request *request);
+/* A request was prepared: the unit's countdown starts if it stands still. */
+void reset_arm(struct port *port, const struct slot *slot);
+/* A request came back: the countdown begins again with the time-out of the oldest one that is out, or stops. */
+void reset_reload(struct port *port);
 
 /* ---- log.c ---- */
 void log_event(struct port *port, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -64,11 +64,12 @@ static void request_issue(struct port *port, struct port_request *request)
 	struct slot *slot = slot_prepare(port, request);
 
 	if (!slot) {
+		request->srb_status = SRB_STATUS_BUSY;
 		queue_finished(port, request, true);
 		return;
 	}
 	port->stats.requests++;
-	reset_arm(port, request);
+	reset_arm(port, slot);
 	slot_start(slot);
 }
 
@@ -166,6 +167,13 @@ bool port_execute(struct port *port, struct port_request *request)
 	return done;
 }
 
+void queue_forget(struct port *port)
+{
+	queue_lock(port);
+	port->outstanding--;
+	queue_unlock(port);
+}
+
 void queue_fail(struct port *port)
 {
 	struct port_request *request;
@@ -187,9 +195,15 @@ void queue_fail(struct port *port)
 	}
 }
 
+/* The time that the last pause named is over, and with it every pause. */
 static void pause_over(struct work *work)
 {
-	queue_resume(container_of(work, struct port, pause_timer.work));
+	struct port *port = container_of(work, struct port, pause_timer.work);
+
+	queue_lock(port);
+	port->paused = 0;
+	queue_unlock(port);
+	queue_dispatch(port);
 }
 
 static void back_off_over(struct work *work)
@@ -221,6 +235,8 @@ void queue_finished(struct port *port, struct port_request *request, bool retry)
 {
 	bool hold = false;
 
+	/* What passes the queue cannot wait in it: its caller gets the BUSY. */
+	retry = retry && !request_bypasses(request);
 	queue_lock(port);
 	port->outstanding--;
 	if (port->busy && !retry)
@@ -230,6 +246,7 @@ void queue_finished(struct port *port, struct port_request *request, bool retry)
 	if (retry)
 		hold = queue_put_back(port, request);
 	queue_unlock(port);
+	reset_reload(port);
 	if (hold)
 		timer_set(&port->busy_timer, BUSY_PAUSE_US, back_off_over);
 	if (!retry)

@@ -10,6 +10,7 @@
 
 #define SECOND_US 1000000u
 #define RESET_TIMEOUT_S 10u
+#define DEFAULT_TIMEOUT_S 60u
 #define RESETS_MAX 3u /* ladders that fail in a row before the adapter is given up */
 
 static unsigned outstanding(struct port *port)
@@ -36,13 +37,16 @@ static void check_deadlines(struct port *port)
 	}
 }
 
-/* After a reset that was reported done nothing older may be outstanding. Whether that holds. */
+/* After a reset that was reported done nothing may be outstanding that is older than it. Whether that holds. */
 static bool check_reset(struct port *port, const char *which)
 {
 	unsigned left = 0;
 
-	for (unsigned i = 0; i < SLOTS; i++)
-		left += port->slots[i].state == SLOT_STARTED;
+	for (unsigned i = 0; i < SLOTS; i++) {
+		struct slot *slot = &port->slots[i];
+
+		left += slot->state == SLOT_STARTED && slot->sequence < port->reset_sequence;
+	}
 	if (left)
 		verify_report(RULE_RESET_OUTSTANDING, 0, "%u requests are outstanding after %s", left, which);
 	return !left;
@@ -88,6 +92,7 @@ static bool bus_reset(struct port *port)
 	int irql = lock_acquire(&port->startio, 0);
 
 	port->stats.resets++;
+	port->reset_sequence = port->sequence;
 	callback_enter(&frame, CB_RESET_BUS);
 	done = port->init.HwResetBus(port->extension, 0);
 	callback_leave(&frame);
@@ -95,37 +100,70 @@ static bool bus_reset(struct port *port)
 	return done;
 }
 
-static void ladder_done(struct port_request *request)
+static void rung_done(struct port_request *request);
+
+/* Tries one rung of the ladder: the reset request that `function` names. */
+static void rung_try(struct port *port, uint8_t function)
+{
+	struct port_request *request = &port->reset_request;
+
+	memset(request, 0, sizeof(*request));
+	request->function = function;
+	request->timeout = RESET_TIMEOUT_S;
+	request->done = rung_done;
+	request->cpu = cpu_self()->index;
+	port->reset_sequence = port->sequence;
+	port->reset_deadline = clock_now() + RESET_TIMEOUT_S * (uint64_t)SECOND_US;
+	port_submit(port, request);
+}
+
+static void rung_failed(struct port *port, uint8_t function)
+{
+	if (function == SRB_FUNCTION_RESET_LOGICAL_UNIT && port->config->ResetTargetSupported) {
+		rung_try(port, SRB_FUNCTION_RESET_DEVICE);
+		return;
+	}
+	port->reset_deadline = UINT64_MAX;
+	reset_over(port, bus_reset(port), "a bus reset");
+}
+
+static void rung_done(struct port_request *request)
 {
 	struct port *port = request->port;
 
-	if (request->srb_status == SRB_STATUS_SUCCESS) {
+	if (request->srb_status == SRB_STATUS_SUCCESS)
 		reset_over(port, true,
 			   request->function == SRB_FUNCTION_RESET_DEVICE ? "a target reset" : "a unit reset");
+	else
+		rung_failed(port, request->function);
+}
+
+/* A reset request that does not come back is taken from the miniport as far as the ladder is concerned. */
+static void rung_check(struct port *port)
+{
+	uint8_t function = port->reset_request.function;
+
+	if (clock_now() < port->reset_deadline)
+		return;
+	for (unsigned i = 0; i < SLOTS; i++) {
+		struct slot *slot = &port->slots[i];
+
+		if (slot->state != SLOT_STARTED || slot->request != &port->reset_request || !slot_take_request(slot))
+			continue;
+		verify_report(RULE_SRB_LOST, 0, "a reset request (function 0x%02x) is not completed after %u s",
+			      function, RESET_TIMEOUT_S);
+		queue_forget(port);
+		rung_failed(port, function);
 		return;
 	}
-	if (request->function == SRB_FUNCTION_RESET_LOGICAL_UNIT && port->config->ResetTargetSupported) {
-		request->function = SRB_FUNCTION_RESET_DEVICE;
-		request->cpu = cpu_self()->index;
-		port_submit(port, request);
-		return;
-	}
-	reset_over(port, bus_reset(port), "a bus reset");
 }
 
 static void ladder_start(struct port *port)
 {
-	struct port_request *request = &port->reset_request;
-
 	log_event(port, "reset to device, \\Device\\RaidPort0, was issued (event 129)");
 	port->stats.timeouts++;
 	__atomic_store_n(&port->resetting, true, __ATOMIC_RELEASE);
-	memset(request, 0, sizeof(*request));
-	request->function = SRB_FUNCTION_RESET_LOGICAL_UNIT;
-	request->timeout = RESET_TIMEOUT_S;
-	request->done = ladder_done;
-	request->cpu = cpu_self()->index;
-	port_submit(port, request);
+	rung_try(port, SRB_FUNCTION_RESET_LOGICAL_UNIT);
 }
 
 static void tick_run(struct work *work)
@@ -137,16 +175,44 @@ static void tick_run(struct work *work)
 		return;
 	}
 	check_deadlines(port);
-	if (!port->resetting && __atomic_sub_fetch(&port->countdown, 1, __ATOMIC_ACQ_REL) == 0)
+	if (port->resetting)
+		rung_check(port);
+	else if (__atomic_load_n(&port->countdown, __ATOMIC_ACQUIRE) > 0 &&
+		 __atomic_sub_fetch(&port->countdown, 1, __ATOMIC_ACQ_REL) == 0)
 		ladder_start(port);
 	timer_set(&port->tick, SECOND_US, tick_run);
 }
 
-void reset_arm(struct port *port, const struct port_request *request)
+static void countdown_load(struct port *port, const struct slot *slot)
 {
-	__atomic_store_n(&port->countdown, (int)(request->timeout ? request->timeout : 60), __ATOMIC_RELEASE);
+	ULONG seconds = slot->sent.TimeOutValue;
+
+	__atomic_store_n(&port->countdown, (int)(seconds ? seconds : DEFAULT_TIMEOUT_S), __ATOMIC_RELEASE);
+}
+
+void reset_arm(struct port *port, const struct slot *slot)
+{
+	if (__atomic_load_n(&port->countdown, __ATOMIC_ACQUIRE) <= 0)
+		countdown_load(port, slot);
 	if (!__atomic_exchange_n(&port->ticking, true, __ATOMIC_ACQ_REL))
 		timer_set(&port->tick, SECOND_US, tick_run);
+}
+
+void reset_reload(struct port *port)
+{
+	const struct slot *oldest = NULL;
+
+	for (unsigned i = 0; i < SLOTS; i++) {
+		const struct slot *slot = &port->slots[i];
+
+		if ((slot->state == SLOT_STARTED || slot->state == SLOT_BUILDING) &&
+		    (!oldest || slot->sequence < oldest->sequence))
+			oldest = slot;
+	}
+	if (oldest)
+		countdown_load(port, oldest);
+	else
+		__atomic_store_n(&port->countdown, 0, __ATOMIC_RELEASE);
 }
 
 struct bus_reset_call {

@@ -133,6 +133,11 @@ static struct slot *slot_take(struct port *port)
 		port->free_slots = slot->next_free;
 		if (!port->free_slots)
 			port->last_free = NULL;
+		slot->sequence = port->sequence++;
+		while (port->tag_taken[port->next_tag])
+			port->next_tag = (UCHAR)((port->next_tag + 1) % SP_UNTAGGED);
+		slot->tag = port->next_tag;
+		port->tag_taken[slot->tag] = true;
 	}
 	machine_unlock();
 	return slot;
@@ -143,6 +148,7 @@ static void slot_give_back(struct slot *slot)
 	struct port *port = slot->port;
 
 	machine_lock();
+	port->tag_taken[slot->tag] = false;
 	slot->next_free = NULL;
 	if (port->last_free)
 		port->last_free->next_free = slot;
@@ -318,7 +324,7 @@ static void srb_build_scsi(struct slot *slot, SCSI_REQUEST_BLOCK *srb)
 	srb->PathId = request->path;
 	srb->TargetId = request->target;
 	srb->Lun = request->lun;
-	srb->QueueTag = (UCHAR)(slot - slot->port->slots);
+	srb->QueueTag = slot->tag;
 	srb->QueueAction = SRB_SIMPLE_TAG_REQUEST;
 	srb->CdbLength = request->cdb_length;
 	srb->SenseInfoBufferLength = SENSE_BYTES;
@@ -405,8 +411,12 @@ void slot_start(struct slot *slot)
 		start = port->init.HwBuildIo(port->extension, srb);
 		callback_leave(&frame);
 	}
-	if (!start)
+	if (!start) {
+		/* The miniport has completed it, or will. */
+		__atomic_compare_exchange_n(&slot->state, &building, SLOT_STARTED, false, __ATOMIC_ACQ_REL,
+					    __ATOMIC_ACQUIRE);
 		return;
+	}
 	irql = lock_acquire(&port->startio, 0);
 	if (__atomic_compare_exchange_n(&slot->state, &building, SLOT_STARTED, false, __ATOMIC_ACQ_REL,
 					__ATOMIC_ACQUIRE)) {

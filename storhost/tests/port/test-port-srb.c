@@ -318,11 +318,11 @@ static void the_device_is_shut_out_by_the_completion_itself(void **state)
 	assert_int_not_equal(parts.data, 0);
 }
 
-static SCSI_REQUEST_BLOCK *given[256];
+static SCSI_REQUEST_BLOCK *given[SLOTS];
 
 static void note_srb_and_succeed(SCSI_REQUEST_BLOCK *srb)
 {
-	given[(rig.started - 1) % 256] = srb;
+	given[(rig.started - 1) % SLOTS] = srb;
 	rig_complete(srb, SRB_STATUS_SUCCESS);
 }
 
@@ -331,10 +331,10 @@ static void an_srb_is_not_given_out_again_soon(void **state)
 	(void)state;
 	rig.start_io = note_srb_and_succeed;
 	rig_port();
-	for (unsigned n = 0; n < 256; n++)
+	for (unsigned n = 0; n < SLOTS; n++)
 		port_submit(rig.port, &rig_request(n)->request);
 	rig_settle();
-	for (unsigned n = 1; n < 256; n++) {
+	for (unsigned n = 1; n < SLOTS; n++) {
 		for (unsigned other = 0; other < n; other++)
 			assert_ptr_not_equal(given[n], given[other]);
 	}
