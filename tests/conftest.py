@@ -33,10 +33,16 @@ def server(tmp_path):
     return make
 
 
+@pytest.fixture(params=hosting.TARGETS)
+def target(request):
+    """Each architecture that drivers are built for."""
+    return hosting.TARGETS[request.param]
+
+
 @pytest.fixture
-def scsi():
+def scsi(target):
     """One command to the shipped driver: scsi(image, "12 00 00 00 24 00", seed=1, …)."""
-    return functools.partial(hosting.scsi, hosting.DRIVER)
+    return functools.partial(hosting.scsi, target.shipped, program=target.program)
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +54,7 @@ def random_image(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def parts(tmp_path_factory):
-    """Miniports, one sound, parts.miniport("BreakNothing"), and each other with one mistake: see broken/miniport.h."""
-    return build.Parts(tmp_path_factory.mktemp("miniports"))
+def miniports(tmp_path_factory):
+    """By architecture: one that is sound, .driver("BreakNothing"), and others with one mistake each."""
+    return {architecture: build.Miniports(tmp_path_factory.mktemp(f"miniports-{architecture}"), architecture)
+            for architecture in hosting.TARGETS}

@@ -8,16 +8,26 @@ import random
 import socket
 import subprocess
 import time
+import typing
 
 import nbd
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 OUT = REPOSITORY / "out"
-STORHOST = OUT / "bin" / "storhost"
-STORHOST_X86 = OUT / "bin" / "storhost-x86"
 STAGED = OUT / "drivers" / "windows7" / "virtio-blk"
-DRIVER = STAGED / "x64" / "aero_virtio_blk.sys"
-PERMISSIVE = STAGED / "x64" / "permissive" / "aero_virtio_blk.sys"
+
+
+class Target(typing.NamedTuple):
+    """An architecture: the storhost that hosts its drivers, and the drivers."""
+    program: pathlib.Path
+    shipped: pathlib.Path
+    permissive: pathlib.Path
+
+
+TARGETS = {architecture: Target(OUT / "bin" / program, STAGED / architecture / "aero_virtio_blk.sys",
+                                STAGED / architecture / "permissive" / "aero_virtio_blk.sys")
+           for architecture, program in (("x64", "storhost"), ("x86", "storhost-x86"))}
+STORHOST, DRIVER, _ = TARGETS["x64"]
 
 MIB = 1 << 20
 DEADLINE = 60  # seconds for anything that takes a fraction of one on an idle machine
@@ -76,10 +86,10 @@ class Command:
         return (sense[2] & 15, sense[12], sense[13]) if sense else None
 
 
-def scsi(driver, disk, cdb, *, seed=1, **keywords):
+def scsi(driver, disk, cdb, *, program=STORHOST, seed=1, **keywords):
     """Sends one command, given as hexadecimal text, to the hosted driver."""
     words = options(disk=disk, seed=seed, **keywords)
-    return Command(storhost("scsi", driver, *words, "--json", "--", *cdb.split()))
+    return Command(run(program, "scsi", driver, *words, "--json", "--", *cdb.split()))
 
 
 def make_disk(path, size, seed=None):

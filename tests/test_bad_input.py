@@ -128,8 +128,10 @@ def test_a_spoilt_driver_is_refused(starts, refused, disk, tmp_path, what):
 
 
 def test_a_driver_for_the_other_machine_is_refused(starts, disk):
-    driver = hosting.STAGED / "x86" / "aero_virtio_blk.sys"
-    starts(driver, driver, disk(SIZE))
+    starts(hosting.TARGETS["x86"].shipped, hosting.TARGETS["x86"].shipped, disk(SIZE))
+    result = hosting.run(hosting.TARGETS["x86"].program, "scsi", hosting.DRIVER, "--disk", disk(SIZE), "--", *READY)
+    assert result.returncode == 2 and result.stderr.count("\n") == 1, result.told
+    assert str(hosting.DRIVER) in result.stderr, result.told
 
 
 @pytest.mark.parametrize("command", ["info", "imports"])

@@ -67,25 +67,35 @@ LOCATED = {"BreakFaultBreakpoint", "BreakFaultConstant", "BreakFaultDivision", "
            "BreakFaultRecursion", "BreakSrbAfter", "BreakSrbTwice", "BreakCallContext", "BreakLockOrder"}
 
 
-def ask_whether_ready(driver, disk, seed):
+@pytest.fixture(params=hosting.TARGETS)
+def architecture(request):
+    return request.param
+
+
+@pytest.fixture
+def ask_whether_ready(miniports, architecture, disk):
     """TEST UNIT READY, on which mistakes are made, and what comes before and after."""
-    words = hosting.options(disk=disk, interrupts="intx", seed=seed)
-    return hosting.storhost("scsi", driver, *words, "--", *READY.split(), timeout=20)
+    def ask(mistake, seed):
+        driver = miniports[architecture].driver(mistake)
+        words = hosting.options(disk=disk(hosting.MIB), interrupts="intx", seed=seed)
+        return hosting.run(hosting.TARGETS[architecture].program, "scsi", driver, *words, "--", *READY.split(),
+                           timeout=20)
+    return ask
 
 
 @pytest.mark.parametrize("seed", range(401, 409))
-def test_the_miniport_without_a_mistake_is_clean(parts, disk, seed):
-    driver = parts.miniport("BreakNothing")
-    command = hosting.scsi(driver, disk(hosting.MIB), READY, interrupts="intx", cpus=4, seed=seed)
+def test_the_miniport_without_a_mistake_is_clean(miniports, architecture, disk, seed):
+    command = hosting.scsi(miniports[architecture].driver("BreakNothing"), disk(hosting.MIB), READY, interrupts="intx",
+                           cpus=4, seed=seed, program=hosting.TARGETS[architecture].program)
     assert (command.status, command.result, command.findings) == (0, "GOOD", 0), command.told
     assert command.flushes == 1 and command.interrupts >= 1, command.told
 
 
-def test_the_miniport_without_a_mistake_keeps_what_is_written(parts, disk, tmp_path):
+def test_the_miniport_without_a_mistake_keeps_what_is_written(miniports, disk, tmp_path):
     data = disk(64 << 10, seed=10, name="data")
     back = disk(0, name="back")
-    with hosting.serve(parts.miniport("BreakNothing"), disk(hosting.MIB, name="other.img"), tmp_path, interrupts="intx",
-                       cpus=2, seed=409) as nbd:
+    with hosting.serve(miniports["x64"].driver("BreakNothing"), disk(hosting.MIB, name="other.img"), tmp_path,
+                       interrupts="intx", cpus=2, seed=409) as nbd:
         for command in (["nbdcopy", data, nbd.uri], ["nbdcopy", nbd.uri, back]):
             copied = hosting.run(*command)
             assert copied.returncode == 0, copied.told + nbd.told
@@ -94,9 +104,9 @@ def test_the_miniport_without_a_mistake_keeps_what_is_written(parts, disk, tmp_p
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 @pytest.mark.parametrize("seed", [410, 411])
-def test_a_mistake_is_found(parts, disk, mistake, seed):
+def test_a_mistake_is_found(ask_whether_ready, mistake, seed):
     rule, words = MISTAKES[mistake]
-    result = ask_whether_ready(parts.miniport(mistake), disk(hosting.MIB), seed)
+    result = ask_whether_ready(mistake, seed)
     assert result.returncode == 1, result.told
     found = [line for line in result.stderr.splitlines() if line.startswith(f"finding {rule}: ")]
     assert found and words in found[0], result.told
@@ -105,8 +115,8 @@ def test_a_mistake_is_found(parts, disk, mistake, seed):
         assert re.search(rf" at {mistake}\.sys\+0x[0-9a-f]+ \(", found[0]), result.told
 
 
-def test_a_lost_request_ends_in_event_129(parts, disk):
-    result = ask_whether_ready(parts.miniport("BreakSrbLost"), disk(hosting.MIB), seed=412)
+def test_a_lost_request_ends_in_event_129(ask_whether_ready):
+    result = ask_whether_ready("BreakSrbLost", seed=412)
     assert "event 129" in result.stderr, result.told
 
 

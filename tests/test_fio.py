@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""fio's random mixture of reads and writes, each written block read back and checked, with the driver's queue full."""
+"""fio's random mixture of reads and writes, each written block read back and checked."""
 import json
 
 import hosting

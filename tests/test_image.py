@@ -60,14 +60,15 @@ def test_a_wrong_checksum_would_be_refused(tmp_path):
 def newer_driver(tmp_path_factory):
     """A driver that would load on a later Windows only."""
     directory = tmp_path_factory.mktemp("newer")
+    builder = build.Builder(directory, "x64")
     names = {module: MISSING.get(module, []) + PRESENT.get(module, []) for module in (*MISSING, *PRESENT)}
     every = [name for module in names.values() for name in module]
     source = directory / "newer.c"
-    source.write_text("".join(f"__declspec(dllimport) unsigned long __stdcall {name}(void);\n" for name in every) +
-                      "unsigned long DriverEntry(void) {\n    return " +
-                      " + ".join(f"{name}()" for name in every) + ";\n}\n")
-    libraries = [build.import_library(directory, module, names[module]) for module in names]
-    return build.link(directory / "newer.sys", build.compile_source(source, directory / "newer.obj"), *libraries)
+    total = " + ".join(f"{name}()" for name in every)
+    source.write_text("".join(f"__declspec(dllimport) unsigned long {name}(void);\n" for name in every) +
+                      f"unsigned long DriverEntry(void) {{\n    return {total};\n}}\n")
+    libraries = [builder.imports(module, names[module]) for module in names]
+    return builder.link("newer", builder.compile(source, "newer"), *libraries)
 
 
 def test_every_import_that_windows_7_lacks_is_named(newer_driver):

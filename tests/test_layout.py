@@ -64,7 +64,7 @@ def assert_refused(command, reason):
     assert command.status == 1, command.told
     assert reason in command.error, command.told
     assert [reason in event for event in command.events] == [True], command.told
-    assert hosting.DRIVER.name in command.stderr and reason in command.stderr, command.told
+    assert "aero_virtio_blk.sys" in command.stderr and reason in command.stderr, command.told
     assert (command.findings, command.death) == (0, None), command.told
     assert (command.requests, command.doorbells) == (0, 0), command.told
 
@@ -76,25 +76,25 @@ def assert_up(command, image):
 
 # An odd seed puts 64-bit BARs above 4 GiB.
 @pytest.mark.parametrize("seed", [302, 303])
-@pytest.mark.parametrize("driver", [hosting.DRIVER, hosting.PERMISSIVE], ids=["shipped", "permissive"])
-def test_the_contract_layout_comes_up(disk, driver, seed):
+@pytest.mark.parametrize("build", ["shipped", "permissive"])
+def test_the_contract_layout_comes_up(disk, target, build, seed):
     image = disk(SIZE, seed=1)
-    assert_up(hosting.scsi(driver, image, READ_FIRST, seed=seed), image)
+    assert_up(hosting.scsi(getattr(target, build), image, READ_FIRST, program=target.program, seed=seed), image)
 
 
 @pytest.mark.parametrize("seed", [302, 303])
-@pytest.mark.parametrize("driver, keywords", [(hosting.PERMISSIVE, {}), (hosting.DRIVER, {"parameter": "layout=any"})],
-                         ids=["permissive", "parameter"])
+@pytest.mark.parametrize("build, keywords", [("permissive", {}), ("shipped", {"parameter": "layout=any"})])
 @pytest.mark.parametrize("device", ["qemu-layout", "bar=2", "multiplier=2", "bar-kind=32,bar=5",
                                     "bar0-length=0x8000,notify=0x4000", "isr-length=0x10"])
-def test_another_layout_comes_up_where_it_is_allowed(disk, driver, keywords, device, seed):
+def test_another_layout_comes_up_where_it_is_allowed(disk, target, build, keywords, device, seed):
     image = disk(SIZE, seed=2)
-    assert_up(hosting.scsi(driver, image, READ_FIRST, seed=seed, device=device, **keywords), image)
+    assert_up(hosting.scsi(getattr(target, build), image, READ_FIRST, program=target.program, seed=seed, device=device,
+                           **keywords), image)
 
 
-def test_the_parameter_makes_the_permissive_build_strict(disk):
-    words = {"device": "qemu-layout", "parameter": "layout=contract"}
-    assert_refused(hosting.scsi(hosting.PERMISSIVE, disk(SIZE), READ_FIRST, **words), NOT_CONTRACT)
+def test_the_parameter_makes_the_permissive_build_strict(disk, target):
+    words = {"program": target.program, "device": "qemu-layout", "parameter": "layout=contract"}
+    assert_refused(hosting.scsi(target.permissive, disk(SIZE), READ_FIRST, **words), NOT_CONTRACT)
 
 
 # A larger BAR, an unusable capability before the usable one and an unknown one are no reason to refuse.

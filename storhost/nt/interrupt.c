@@ -108,8 +108,9 @@ static void interrupt_account(struct interrupt *interrupt, bool claimed)
 	if (++interrupt->unheeded < STORM)
 		return;
 	interrupt->masked = true;
-	verify_report(RULE_IRQ_STORM, 0, "the interrupt line stays asserted after %u services in a row, %s", STORM,
-		      claimed ? "which claim it" : "which refuse it");
+	verify_report(RULE_IRQ_STORM, 0,
+		      "the interrupt line stays asserted after %u services in a row, the last of which %s", STORM,
+		      claimed ? "claimed it" : "refused it");
 }
 
 /* Nothing that lowering the IRQL would let run runs in here: an interrupt that comes again is taken by the caller's loop. */

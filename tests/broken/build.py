@@ -4,16 +4,22 @@ import hosting
 
 HERE = hosting.REPOSITORY / "tests" / "broken"
 WDK = hosting.REPOSITORY / "wdk7"
-DRIVERS = hosting.REPOSITORY / "drivers" / "windows7" / "virtio"
+VIRTIO = hosting.REPOSITORY / "drivers" / "windows7" / "virtio"
 
 SAME = [HERE / "miniport.c", HERE / "function.c", WDK / "lib" / "memory.c"]
 MISTAKE = HERE / "mistake.c"
-INCLUDES = [WDK / "include", DRIVERS / "common" / "include", DRIVERS / "platform" / "storport"]
-COMPILE = ["clang-19", "--target=x86_64-pc-windows-msvc", "-std=gnu89", "-ffreestanding", "-fno-stack-protector",
-           "-fms-extensions", "-mno-red-zone", "-O1", "-DDBG=0", "-Wall", "-Wextra", "-Wdeclaration-after-statement",
-           "-Werror", *(f"-I{directory}" for directory in INCLUDES)]
+INCLUDES = [WDK / "include", VIRTIO / "common" / "include", VIRTIO / "platform" / "storport"]
+COMPILE = ["clang-19", "-std=gnu89", "-ffreestanding", "-fno-stack-protector", "-fms-extensions", "-O1", "-DDBG=0",
+           "-Wall", "-Wextra", "-Wdeclaration-after-statement", "-Werror", *(f"-I{path}" for path in INCLUDES)]
+COMPILE_FOR = {"x64": ["--target=x86_64-pc-windows-msvc", "-mno-red-zone"],
+               "x86": ["--target=i686-pc-windows-msvc", "-march=i686", "-mno-sse", "-mno-mmx", "-mno-x87"]}
 LINK = ["lld-link-19", "/nologo", "/driver", "/subsystem:native,6.01", "/osversion:6.1", "/entry:DriverEntry",
-        "/nodefaultlib", "/machine:x64", "/release", "/Brepro"]
+        "/nodefaultlib", "/release", "/Brepro"]
+DLLTOOL = "llvm-dlltool-19"
+DLLTOOL_FOR = {"x64": ["-m", "i386:x86-64"], "x86": ["-m", "i386", "-k"]}
+
+# What miniport.c imports from the kernel, as a definition file spells it: on x86 with the bytes of its parameters.
+KERNEL_ROUTINE = {"x64": "IoCreateDevice", "x86": "IoCreateDevice@28"}
 
 
 def tool(*command):
@@ -21,44 +27,48 @@ def tool(*command):
     assert result.returncode == 0, result.told
 
 
-def import_library(directory, module, names):
-    """An import library that says that `module` exports those names."""
-    definition = directory / f"{module}.def"
-    library = directory / f"{module}.lib"
-    definition.write_text("\n".join([f"LIBRARY {module}", "EXPORTS", *names, ""]))
-    tool("llvm-dlltool-19", "-m", "i386:x86-64", "-d", definition, "-l", library)
-    return library
+class Builder:
+    """The tools for one architecture, working in one directory."""
+
+    def __init__(self, directory, architecture):
+        self.directory = directory
+        self.architecture = architecture
+
+    def import_library(self, definition):
+        library = self.directory / f"{definition.stem}.lib"
+        tool(DLLTOOL, *DLLTOOL_FOR[self.architecture], "-d", definition, "-l", library)
+        return library
+
+    def imports(self, module, names):
+        """An import library that says that `module` exports those names."""
+        definition = self.directory / f"{module}.def"
+        definition.write_text("\n".join([f"LIBRARY {module}", "EXPORTS", *names, ""]))
+        return self.import_library(definition)
+
+    def compile(self, source, name, *flags):
+        output = self.directory / f"{name}.obj"
+        tool(*COMPILE, *COMPILE_FOR[self.architecture], *flags, "-c", source, "-o", output)
+        return output
+
+    def link(self, name, *inputs):
+        output = self.directory / f"{name}.sys"
+        tool(*LINK, f"/machine:{self.architecture}", f"/out:{output}", *inputs)
+        return output
 
 
-def compile_source(source, output, *flags):
-    tool(*COMPILE, *flags, "-c", source, "-o", output)
-    return output
-
-
-def link(output, *inputs):
-    tool(*LINK, f"/out:{output}", *inputs)
-    return output
-
-
-def storport_library(directory):
-    """The one that the shipped driver is linked with."""
-    library = directory / "storport.lib"
-    tool("llvm-dlltool-19", "-m", "i386:x86-64", "-d", WDK / "lib" / "x64" / "storport.def", "-l", library)
-    return library
-
-
-class Parts:
+class Miniports:
     """The miniports of this directory, each built when it is first asked for."""
 
-    def __init__(self, directory):
-        self._directory = directory
-        self._same = [compile_source(source, directory / f"{source.stem}.obj") for source in SAME]
-        self._same += [storport_library(directory), import_library(directory, "ntoskrnl.exe", ["IoCreateDevice"])]
+    def __init__(self, directory, architecture):
+        self._builder = Builder(directory, architecture)
+        self._same = [self._builder.compile(source, source.stem) for source in SAME]
+        self._same.append(self._builder.import_library(WDK / "lib" / architecture / "storport.def"))
+        self._same.append(self._builder.imports("ntoskrnl.exe", [KERNEL_ROUTINE[architecture]]))
+        self._built = {}
 
-    def miniport(self, mistake):
+    def driver(self, mistake):
         """mistake: a name of the enumeration in miniport.h."""
-        driver = self._directory / f"{mistake}.sys"
-        if not driver.exists():
-            mistaken = compile_source(MISTAKE, self._directory / f"{mistake}.obj", f"-DMISTAKE={mistake}")
-            link(driver, mistaken, *self._same)
-        return driver
+        if mistake not in self._built:
+            mistaken = self._builder.compile(MISTAKE, mistake, f"-DMISTAKE={mistake}")
+            self._built[mistake] = self._builder.link(mistake, mistaken, *self._same)
+        return self._built[mistake]
