@@ -173,7 +173,7 @@ class Server:
 
 @contextlib.contextmanager
 def serve(driver, disk, directory, *, findings=0, **keywords):
-    """A server as long as the block lasts. Its report must have no findings; findings=None: any number."""
+    """A server as long as the block lasts. Its report must have that many findings."""
     server = Server(driver, disk, directory, options(**keywords))
     try:
         server.wait_until_ready()
@@ -184,4 +184,4 @@ def serve(driver, disk, directory, *, findings=0, **keywords):
         raise
     finally:
         server.kill()
-    assert findings is None or server.report["findings"] == findings, server.told
+    assert server.report["findings"] == findings, server.told

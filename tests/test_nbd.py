@@ -90,9 +90,8 @@ def test_parallel_reads_return_their_own_blocks(server, disk, cpus, threads):
 
 
 def count_srbs(server, image, seed, device):
-    with server(image, seed=seed, device=device, findings=None) as s:
+    with server(image, seed=seed, device=device) as s:
         read_in_parallel([s.connect() for _ in range(CONNECTIONS)], 512, length=256 << 10)
-    assert {finding["rule"] for finding in s.report["finding"]} <= {"SRB-LOST"}, s.told  # a stall has that effect
     return s.report["srbs"], s.report
 
 

@@ -104,7 +104,7 @@ static int parse_arguments(struct scsi_arguments *arguments, int argc, char **ar
 		if (!strcmp(argv[i], "--json")) {
 			arguments->json = true;
 		} else if (!strncmp(argv[i], "--", 2)) {
-			if (i + 1 >= argc)
+			if (i + 1 >= argc || !strcmp(argv[i + 1], "--"))
 				return cli_usage("%s needs a value", argv[i]);
 			failed = parse_option(arguments, argv[i] + 2, argv[i + 1]);
 			if (failed)

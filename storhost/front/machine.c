@@ -288,6 +288,7 @@ void machine_report(const struct machine *machine, struct json *json)
 {
 	json_unsigned(json, "seed", machine->seed);
 	json_string(json, "death", cpu_death());
+	json_unsigned(json, "steps", cpu_steps());
 	if (machine->device)
 		report_device(machine->device->ops->stats(machine->device), json);
 	if (machine->port)
