@@ -367,6 +367,14 @@ static void control_query(struct port *port)
 	pool_free(list, POOL_PORT, 0);
 }
 
+static void timers_cancel(struct port *port)
+{
+	timer_cancel(&port->driver_timer);
+	timer_cancel(&port->pause_timer);
+	timer_cancel(&port->busy_timer);
+	timer_cancel(&port->tick);
+}
+
 struct start {
 	struct port *port;
 	struct error *err;
@@ -383,6 +391,7 @@ static int start_adapter(struct port *port, struct error *err)
 	if (!hardware_initialize(port)) {
 		port->started = false;
 		bus_disconnect(port);
+		timers_cancel(port);
 		return error_set(err, "the driver could not initialise the device: %s",
 				 port->refusal.text[0] ? port->refusal.text : "it gave no reason");
 	}
@@ -422,10 +431,7 @@ static void stop_run(void *opaque)
 	lock_release(&port->interrupt_lock, (unsigned)irql, 0);
 	bus_disconnect(port);
 	port->started = false;
-	timer_cancel(&port->driver_timer);
-	timer_cancel(&port->pause_timer);
-	timer_cancel(&port->busy_timer);
-	timer_cancel(&port->tick);
+	timers_cancel(port);
 	bus_unmap_all(port);
 }
 

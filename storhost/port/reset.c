@@ -29,11 +29,11 @@ static void check_deadlines(struct port *port)
 	for (unsigned i = 0; i < SLOTS; i++) {
 		struct slot *slot = &port->slots[i];
 
-		if (slot->state != SLOT_STARTED || slot->deadline > now)
+		if (slot->state != SLOT_STARTED || slot->deadline > now || !slot->request)
 			continue;
 		verify_report(RULE_SRB_LOST, 0, "an SRB (function 0x%02x, opcode 0x%02x) is not completed after %u s",
 			      slot->sent.Function, slot->sent.Cdb[0], slot->sent.TimeOutValue);
-		slot->deadline = UINT64_MAX;
+		slot->deadline = UINT64_MAX; /* told once */
 	}
 }
 
@@ -79,7 +79,7 @@ static void reset_over(struct port *port, bool done, const char *which)
 {
 	done = done && check_reset(port, which);
 	port->failed_resets = done ? 0 : port->failed_resets + 1;
-	if (port->failed_resets == RESETS_MAX)
+	if (port->failed_resets >= RESETS_MAX)
 		give_up(port);
 	__atomic_store_n(&port->resetting, false, __ATOMIC_RELEASE);
 	queue_dispatch_later(port);
@@ -138,12 +138,15 @@ static void rung_done(struct port_request *request)
 		rung_failed(port, request->function);
 }
 
-/* A reset request that does not come back is taken from the miniport as far as the ladder is concerned. */
+/*
+ * A reset request that does not come back is taken from the miniport as far as the ladder is concerned. What the device
+ * holds is no excuse: a reset is what ends that.
+ */
 static void rung_check(struct port *port)
 {
 	uint8_t function = port->reset_request.function;
 
-	if (clock_now() < port->reset_deadline)
+	if (!port->resetting || clock_now() < port->reset_deadline)
 		return;
 	for (unsigned i = 0; i < SLOTS; i++) {
 		struct slot *slot = &port->slots[i];
@@ -166,21 +169,29 @@ static void ladder_start(struct port *port)
 	rung_try(port, SRB_FUNCTION_RESET_LOGICAL_UNIT);
 }
 
+static void tick_run(struct work *work);
+
+/* A second from now, unless the next tick is set already. */
+static void tick_set(struct port *port)
+{
+	if (!__atomic_exchange_n(&port->ticking, true, __ATOMIC_ACQ_REL))
+		timer_set(&port->tick, SECOND_US, tick_run);
+}
+
 static void tick_run(struct work *work)
 {
 	struct port *port = container_of(work, struct port, tick.work);
 
-	if (!outstanding(port) || !port->started) {
-		__atomic_store_n(&port->ticking, false, __ATOMIC_RELEASE);
+	__atomic_store_n(&port->ticking, false, __ATOMIC_SEQ_CST);
+	/* Looked at after the flag was cleared: a request that starts now finds it so. */
+	if (!outstanding(port) || !port->started)
 		return;
-	}
+	rung_check(port);
 	check_deadlines(port);
-	if (port->resetting)
-		rung_check(port);
-	else if (__atomic_load_n(&port->countdown, __ATOMIC_ACQUIRE) > 0 &&
-		 __atomic_sub_fetch(&port->countdown, 1, __ATOMIC_ACQ_REL) == 0)
+	if (!port->resetting && __atomic_load_n(&port->countdown, __ATOMIC_ACQUIRE) > 0 &&
+	    __atomic_sub_fetch(&port->countdown, 1, __ATOMIC_ACQ_REL) == 0)
 		ladder_start(port);
-	timer_set(&port->tick, SECOND_US, tick_run);
+	tick_set(port);
 }
 
 static void countdown_load(struct port *port, const struct slot *slot)
@@ -194,8 +205,7 @@ void reset_arm(struct port *port, const struct slot *slot)
 {
 	if (__atomic_load_n(&port->countdown, __ATOMIC_ACQUIRE) <= 0)
 		countdown_load(port, slot);
-	if (!__atomic_exchange_n(&port->ticking, true, __ATOMIC_ACQ_REL))
-		timer_set(&port->tick, SECOND_US, tick_run);
+	tick_set(port);
 }
 
 void reset_reload(struct port *port)
@@ -205,7 +215,7 @@ void reset_reload(struct port *port)
 	for (unsigned i = 0; i < SLOTS; i++) {
 		const struct slot *slot = &port->slots[i];
 
-		if ((slot->state == SLOT_STARTED || slot->state == SLOT_BUILDING) &&
+		if ((slot->state == SLOT_STARTED || slot->state == SLOT_BUILDING) && slot->request &&
 		    (!oldest || slot->sequence < oldest->sequence))
 			oldest = slot;
 	}

@@ -415,6 +415,64 @@ static void a_stall_moves_the_clock_and_takes_no_real_time(void **state)
 	assert_in_range(seen.at[1] - seen.at[0], hour, hour + 100);
 }
 
+#define DELAY 1000000u
+
+static void stall_often(void *opaque)
+{
+	(void)opaque;
+	timer_set(&timers[0].timer, DELAY, timer_note);
+	for (unsigned i = 0; i < 5000; i++) {
+		cpu_stall(1000);
+		cpu_point();
+	}
+	note(9);
+}
+
+static void one_timer_ran_when_due(uint64_t delay, uint64_t late)
+{
+	assert_int_equal(seen.count, 2);
+	assert_int_equal(seen.order[0], 0);
+	assert_int_equal(seen.order[1], 9);
+	assert_int_equal(seen.cpu[0], 0);
+	assert_int_equal(seen.irql[0], IRQL_DISPATCH);
+	assert_in_range(seen.at[0], delay, delay + late);
+}
+
+static void a_timer_runs_when_it_is_due_although_a_processor_stalls_again_and_again(void **state)
+{
+	(void)state;
+	rig_machine(2, false, 1);
+	rig_on(1, stall_often, NULL);
+	one_timer_ran_when_due(DELAY, 10000);
+}
+
+static void work_at_length(struct work *work)
+{
+	(void)work;
+	while (clock_now() < 2000)
+		cpu_point();
+}
+
+static void note_after_work(void *opaque)
+{
+	(void)opaque;
+	note(9);
+}
+
+static void a_timer_runs_when_it_is_due_although_processors_work_without_a_stall(void **state)
+{
+	static struct work works[2] = { { NULL, work_at_length }, { NULL, work_at_length } };
+
+	(void)state;
+	rig_machine(3, false, 1);
+	timer_set(&timers[0].timer, 500, timer_note);
+	cpu_post(1, &works[0]);
+	cpu_post(2, &works[1]);
+	rig_on(1, note_after_work, NULL);
+	assert_true(seen.at[1] >= 2000);
+	one_timer_ran_when_due(500, 100);
+}
+
 /* ---- gates ---- */
 
 static struct gate gate;
@@ -662,6 +720,8 @@ int main(void)
 		ISOLATED(timers_run_in_the_order_of_their_time_and_the_clock_jumps),
 		ISOLATED(a_timer_that_is_cancelled_does_not_run_and_one_set_again_runs_once),
 		ISOLATED(a_stall_moves_the_clock_and_takes_no_real_time),
+		ISOLATED(a_timer_runs_when_it_is_due_although_a_processor_stalls_again_and_again),
+		ISOLATED(a_timer_runs_when_it_is_due_although_processors_work_without_a_stall),
 		ISOLATED(a_gate_that_is_open_is_not_waited_for),
 		ISOLATED(each_front_end_is_let_on_by_its_own_gate),
 		ISOLATED(a_machine_that_nobody_waits_for_stands_still),

@@ -17,10 +17,22 @@ static struct {
 	unsigned again;       /* calls in which it signals anew */
 	unsigned calls, wrong_irql, without_lock;
 	unsigned cpu;
+	uintptr_t stack_low, stack_high;
 } service;
+
+static void note_stack(void)
+{
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+
+	if (!service.calls || here < service.stack_low)
+		service.stack_low = here;
+	if (!service.calls || here > service.stack_high)
+		service.stack_high = here;
+}
 
 static bool serve(struct interrupt *self, void *opaque)
 {
+	note_stack();
 	service.calls++;
 	service.wrong_irql += cpu_self()->irql != IRQL_DEVICE;
 	service.without_lock += !lock_held(opaque);
@@ -182,6 +194,33 @@ static void a_line_that_nobody_claims_is_masked_as_a_storm(void **state)
 	assert_int_equal(service.calls, 1000);
 }
 
+static void a_line_that_is_claimed_but_never_silenced_is_masked_as_a_storm(void **state)
+{
+	(void)state;
+	rig_machine(1, false, 1);
+	connect(true, 1);
+	interrupt_signal(&interrupt, true);
+	rig_sleep(1000000);
+	rig_only_findings(RULE_IRQ_STORM, 1);
+	assert_int_equal(service.calls, 1000);
+	assert_true(interrupt.masked);
+	rig_on(0, nothing, NULL);
+}
+
+static void services_of_a_line_that_stays_asserted_do_not_nest(void **state)
+{
+	(void)state;
+	rig_machine(1, false, 1);
+	connect(true, 1);
+	service.silence_at = 900;
+	interrupt_signal(&interrupt, true);
+	rig_sleep(1000000);
+	assert_int_equal(service.calls, 900);
+	/* No more than the ways in which a processor comes to its interrupts differ by. */
+	assert_in_range(service.stack_high - service.stack_low, 0, 4096);
+	rig_no_findings();
+}
+
 static void a_line_that_is_silenced_now_and_then_is_no_storm(void **state)
 {
 	(void)state;
@@ -288,6 +327,8 @@ int main(void)
 		ISOLATED(an_interrupt_waits_for_an_irql_below_its_own),
 		ISOLATED(another_processor_waits_for_the_lock_before_it_services),
 		ISOLATED(a_line_that_nobody_claims_is_masked_as_a_storm),
+		ISOLATED(a_line_that_is_claimed_but_never_silenced_is_masked_as_a_storm),
+		ISOLATED(services_of_a_line_that_stays_asserted_do_not_nest),
 		ISOLATED(a_line_that_is_silenced_now_and_then_is_no_storm),
 		ISOLATED(messages_are_no_storm),
 		ISOLATED(nothing_is_delivered_after_disconnection),

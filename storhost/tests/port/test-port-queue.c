@@ -374,6 +374,23 @@ static void a_pause_ends_by_itself_after_its_seconds(void **state)
 	rig_no_findings();
 }
 
+static void two_pauses_end_by_themselves(void **state)
+{
+	(void)state;
+	rig_port();
+	pause_for = 5;
+	in_callback(pause_adapter);
+	in_callback(pause_unit);
+	submit(0, 3);
+	rig_sleep(4900000);
+	assert_int_equal(rig.started, 0);
+	rig_sleep(200000);
+	assert_int_equal(rig.started, 3);
+	rig_in_dpc(rig_complete_all);
+	assert_int_equal(rig_done(), 3);
+	rig_no_findings();
+}
+
 static void a_pause_leaves_outstanding_requests_alone(void **state)
 {
 	(void)state;
@@ -450,6 +467,34 @@ static void recovery_and_adapter_requests_pass_a_queue_that_is_held(void **state
 		assert_int_equal(rig.functions[i], functions[i]);
 	}
 	assert_int_equal(rig.started, sizeof(functions));
+	rig_no_findings();
+}
+
+static void start_and_be_busy(SCSI_REQUEST_BLOCK *srb)
+{
+	rig_complete(srb, SRB_STATUS_BUSY);
+}
+
+static void a_busy_for_a_request_that_passes_the_queue_goes_to_its_caller(void **state)
+{
+	static const uint8_t functions[] = { SRB_FUNCTION_RESET_LOGICAL_UNIT, SRB_FUNCTION_RESET_DEVICE,
+					     SRB_FUNCTION_RESET_BUS, SRB_FUNCTION_POWER };
+
+	(void)state;
+	rig.start_io = start_and_be_busy;
+	rig_port();
+	for (unsigned i = 0; i < sizeof(functions); i++) {
+		struct rig_request *request = rig_request(i);
+
+		request->request.function = functions[i];
+		rig_submit(request);
+		assert_int_equal(request->done, 1);
+		assert_int_equal(request->request.srb_status, SRB_STATUS_BUSY);
+		assert_int_equal(request->request.retries, 0);
+	}
+	rig_sleep(1000000);
+	assert_int_equal(rig.started, sizeof(functions));
+	assert_int_equal(rig_done(), sizeof(functions));
 	rig_no_findings();
 }
 
@@ -629,8 +674,10 @@ int main(void)
 		ISOLATED(a_pause_holds_requests_until_it_is_resumed),
 		ISOLATED(a_pause_of_the_unit_holds_requests_until_it_is_resumed),
 		ISOLATED(a_pause_ends_by_itself_after_its_seconds),
+		ISOLATED(two_pauses_end_by_themselves),
 		ISOLATED(a_pause_leaves_outstanding_requests_alone),
 		ISOLATED(recovery_and_adapter_requests_pass_a_queue_that_is_held),
+		ISOLATED(a_busy_for_a_request_that_passes_the_queue_goes_to_its_caller),
 		ISOLATED(a_completion_at_device_irql_is_finished_at_dispatch_level_later),
 		ISOLATED(completions_inside_start_io_do_not_nest),
 		ISOLATED(every_request_of_four_processors_comes_back_once),

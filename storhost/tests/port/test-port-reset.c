@@ -12,7 +12,10 @@
 static struct {
 	bool unit, target, bus;
 	bool keep;
-	uint64_t first; /* when the first was asked for */
+	bool hold_unit;     /* a reset of the unit is held like any request */
+	UCHAR refusal;      /* the status of one that fails; 0: SRB_STATUS_ERROR */
+	uint64_t first;     /* when the first was asked for */
+	uint64_t at_target; /* and when one of the target was */
 	unsigned held_then;
 } reset;
 
@@ -32,15 +35,20 @@ static void start_or_reset(SCSI_REQUEST_BLOCK *srb)
 {
 	bool succeeds = srb->Function == RESET_UNIT ? reset.unit : reset.target;
 
-	if (srb->Function != RESET_UNIT && srb->Function != RESET_TARGET) {
+	if (!reset.first && (srb->Function == RESET_UNIT || srb->Function == RESET_TARGET))
+		reset.first = clock_now();
+	if (!reset.at_target && srb->Function == RESET_TARGET)
+		reset.at_target = clock_now();
+	if ((srb->Function != RESET_UNIT || reset.hold_unit) && srb->Function != RESET_TARGET) {
 		rig.held[rig.held_count++] = srb;
 		return;
 	}
-	if (!reset.first)
-		reset.first = clock_now();
 	if (succeeds)
 		give_back();
-	rig_complete(srb, succeeds ? SRB_STATUS_SUCCESS : SRB_STATUS_ERROR);
+	if (succeeds)
+		rig_complete(srb, SRB_STATUS_SUCCESS);
+	else
+		rig_complete(srb, reset.refusal ? reset.refusal : SRB_STATUS_ERROR);
 }
 
 static BOOLEAN reset_bus(void)
@@ -125,6 +133,48 @@ static void a_unit_that_cannot_be_reset_leads_to_a_reset_of_the_target(void **st
 	rig_only_findings(RULE_SRB_LOST, 1);
 }
 
+static void a_unit_reset_that_is_refused_as_busy_leads_to_a_reset_of_the_target(void **state)
+{
+	(void)state;
+	reset.target = true;
+	reset.refusal = SRB_STATUS_BUSY;
+	lose_one();
+	expect_ladder((UCHAR[]){ RESET_UNIT, RESET_TARGET }, 2);
+	assert_int_equal(rig_done(), 1);
+	rig_only_findings(RULE_SRB_LOST, 1);
+	/* Nor is it tried again later. */
+	rig_sleep(5000000);
+	assert_int_equal(rig.function_count, 2);
+}
+
+static bool finding_says(enum rule rule, const char *text)
+{
+	for (unsigned i = 0; verify_finding(i); i++) {
+		if (verify_finding(i)->rule == rule && strstr(verify_finding(i)->text, text))
+			return true;
+	}
+	return false;
+}
+
+static void a_unit_reset_that_is_lost_is_found_and_leads_to_a_reset_of_the_target(void **state)
+{
+	(void)state;
+	reset.target = reset.hold_unit = true;
+	lose_one();
+	expect_ladder((UCHAR[]){ RESET_UNIT }, 1);
+	assert_false(finding_says(RULE_SRB_LOST, "function 0x20"));
+	rig_sleep(12000000);
+	expect_ladder((UCHAR[]){ RESET_UNIT, RESET_TARGET }, 2);
+	assert_in_range(reset.at_target - reset.first, 10000000, 11100000);
+	assert_true(finding_says(RULE_SRB_LOST, "function 0x20"));
+	assert_int_equal(rig_findings(RULE_RESET_OUTSTANDING), 0);
+	assert_int_equal(rig_done(), 1);
+	assert_int_equal(rig_requests[0].request.srb_status, SRB_STATUS_BUS_RESET);
+	/* The queue goes on. */
+	rig_submit(rig_request(1));
+	assert_int_equal(rig.held_count, 1);
+}
+
 static void a_target_that_cannot_be_reset_leads_to_a_reset_of_the_bus(void **state)
 {
 	(void)state;
@@ -186,6 +236,110 @@ static void requests_completed_in_time_lead_to_nothing(void **state)
 	assert_int_equal(rig.function_count, 0);
 	assert_int_equal(events_129(), 0);
 	rig_no_findings();
+}
+
+static void complete_first(void)
+{
+	SCSI_REQUEST_BLOCK *srb = rig.held[0];
+
+	rig.held_count--;
+	memmove(rig.held, rig.held + 1, rig.held_count * sizeof(srb));
+	rig_complete(srb, SRB_STATUS_SUCCESS);
+}
+
+static void a_completion_reloads_the_countdown_with_the_time_out_of_the_oldest_that_is_out(void **state)
+{
+	static const uint32_t timeouts[] = { 10, 30, 60, 60 };
+
+	(void)state;
+	reset.unit = true;
+	start_port();
+	/* So many before that the slot of the oldest is neither the first nor the last there is. */
+	for (unsigned n = 0; n < SLOTS - 3; n++) {
+		rig_submit(rig_request(n));
+		rig_in_dpc(complete_first);
+	}
+	for (unsigned n = 0; n < 4; n++) {
+		struct rig_request *request = rig_request(n);
+
+		request->request.timeout = timeouts[n];
+		rig_submit(request);
+	}
+	rig_sleep(9000000);
+	rig_in_dpc(complete_first);
+	rig_sleep(29000000);
+	assert_int_equal(rig.function_count, 0);
+	rig_sleep(4000000);
+	expect_ladder((UCHAR[]){ RESET_UNIT }, 1);
+	assert_in_range(reset.first, 38900000, 40100000);
+}
+
+static void requests_that_start_do_not_put_off_the_time_out_of_one_that_is_lost(void **state)
+{
+	(void)state;
+	reset.unit = true;
+	start_port();
+	for (unsigned n = 0; n < 4; n++) {
+		rig_submit(rig_request(n));
+		rig_sleep(3000000);
+	}
+	expect_ladder((UCHAR[]){ RESET_UNIT }, 1);
+	assert_in_range(reset.first, 9900000, 11000000);
+	assert_int_equal(rig_done(), 4);
+	rig_only_findings(RULE_SRB_LOST, 1);
+}
+
+static BOOLEAN build_and_keep(SCSI_REQUEST_BLOCK *srb)
+{
+	if (srb->Function != SRB_FUNCTION_EXECUTE_SCSI)
+		return TRUE;
+	rig.held[rig.held_count++] = srb;
+	return FALSE;
+}
+
+static void a_request_that_is_lost_in_build_io_is_found(void **state)
+{
+	(void)state;
+	rig.build_io = build_and_keep;
+	reset.unit = true;
+	lose_one();
+	expect_ladder((UCHAR[]){ RESET_UNIT }, 1);
+	assert_int_equal(rig_done(), 1);
+	rig_only_findings(RULE_SRB_LOST, 1);
+}
+
+static void lose(SCSI_REQUEST_BLOCK *srb)
+{
+	(void)srb;
+}
+
+static void a_miniport_that_loses_everything_even_resets_is_given_up(void **state)
+{
+	static const UCHAR ladders[] = { RESET_UNIT, RESET_TARGET, RESET_BUS,    RESET_UNIT, RESET_TARGET,
+					 RESET_BUS,  RESET_UNIT,   RESET_TARGET, RESET_BUS };
+	struct rig_request *late;
+
+	(void)state;
+	rig.start_io = lose;
+	rig_port();
+	for (unsigned n = 0; n < 3; n++)
+		rig_submit(rig_request(n));
+	/* Three countdowns, and two resets after each that do not come back, of 10 s. */
+	rig_sleep(100000000);
+	assert_int_equal(rig_done(), 3);
+	for (unsigned n = 0; n < 3; n++)
+		assert_int_equal(rig_requests[n].request.srb_status, SRB_STATUS_TIMEOUT);
+	expect_ladder(ladders, sizeof(ladders));
+	assert_true(rig_findings(RULE_SRB_LOST) > 0);
+	assert_int_equal(rig_findings(RULE_RESET_OUTSTANDING), 3);
+	/* What comes later fails at once, and the miniport is left in peace. */
+	late = rig_request(3);
+	rig_submit(late);
+	assert_int_equal(late->done, 1);
+	assert_int_equal(late->request.srb_status, SRB_STATUS_NO_DEVICE);
+	rig_sleep(100000000);
+	assert_int_equal(rig.function_count, sizeof(ladders));
+	assert_int_equal(rig_done(), 4);
 }
 
 static void start_slow_reset(SCSI_REQUEST_BLOCK *srb)
@@ -252,22 +406,55 @@ static void a_stopped_adapter_left_nothing_behind(void **state)
 	rig_no_findings();
 }
 
+static void hw_timer(void *extension)
+{
+	(void)extension;
+}
+
+static void set_all_timers(void)
+{
+	StorPortNotification(RequestTimerCall, rig.extension, hw_timer, 3000000);
+	StorPortPause(rig.extension, 5);
+	/* For the time until the next try. */
+	rig_complete(rig.held[0], SRB_STATUS_BUSY);
+}
+
+static void no_timer_of_the_port_outlives_it(void **state)
+{
+	(void)state;
+	rig_port();
+	rig_submit(rig_request(0));
+	rig_in_dpc(set_all_timers);
+	port_stop(rig.port);
+	port_free(rig.port);
+	/* Freed memory is watched by the sanitizer. */
+	rig_sleep(10000000);
+	rig_no_findings();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		ISOLATED(a_request_that_is_lost_leads_to_a_reset_of_the_unit),
 		ISOLATED(a_request_that_the_device_keeps_is_not_the_drivers_fault),
 		ISOLATED(a_unit_that_cannot_be_reset_leads_to_a_reset_of_the_target),
+		ISOLATED(a_unit_reset_that_is_refused_as_busy_leads_to_a_reset_of_the_target),
+		ISOLATED(a_unit_reset_that_is_lost_is_found_and_leads_to_a_reset_of_the_target),
 		ISOLATED(a_target_that_cannot_be_reset_leads_to_a_reset_of_the_bus),
 		ISOLATED(a_miniport_without_target_resets_is_asked_for_none),
 		ISOLATED(requests_outstanding_after_a_reset_are_found),
 		ISOLATED(requests_outstanding_after_a_bus_reset_are_found),
 		ISOLATED(a_bus_reset_that_failed_promises_nothing),
 		ISOLATED(requests_completed_in_time_lead_to_nothing),
+		ISOLATED(a_completion_reloads_the_countdown_with_the_time_out_of_the_oldest_that_is_out),
+		ISOLATED(requests_that_start_do_not_put_off_the_time_out_of_one_that_is_lost),
+		ISOLATED(a_request_that_is_lost_in_build_io_is_found),
+		ISOLATED(a_miniport_that_loses_everything_even_resets_is_given_up),
 		ISOLATED(nothing_new_is_started_while_a_reset_is_under_way),
 		ISOLATED(a_bus_reset_that_is_asked_for_reaches_the_miniport),
 		ISOLATED(a_bus_reset_that_is_asked_for_is_judged_too),
 		ISOLATED(a_stopped_adapter_left_nothing_behind),
+		ISOLATED(no_timer_of_the_port_outlives_it),
 	};
 
 	return cmocka_run_group_tests_name("port/reset", tests, NULL, NULL);

@@ -595,6 +595,46 @@ static void buffers_are_mapped_for_commands_that_are_no_reads_or_writes_if_the_m
 	rig_no_findings();
 }
 
+#define DEEPEST 254u
+
+static struct {
+	bool out[256]; /* by tag: of a request that is outstanding */
+	unsigned clashes, untagged, started;
+} tags;
+
+static void set_deepest(void)
+{
+	StorPortSetDeviceQueueDepth(rig.extension, 0, 0, 0, DEEPEST);
+}
+
+static void start_with_tag(SCSI_REQUEST_BLOCK *srb)
+{
+	tags.untagged += srb->QueueTag == SP_UNTAGGED;
+	tags.clashes += tags.out[srb->QueueTag];
+	if (tags.started++ % 2) {
+		rig_complete(srb, SRB_STATUS_SUCCESS);
+		return;
+	}
+	tags.out[srb->QueueTag] = true;
+	rig.held[rig.held_count++] = srb;
+}
+
+static void outstanding_requests_have_different_tags_and_all_have_one(void **state)
+{
+	(void)state;
+	rig.start_io = start_with_tag;
+	rig_port();
+	rig_in_dpc(set_deepest);
+	/* Every other one comes back at once, until as many are outstanding as there may be. */
+	for (unsigned n = 0; n < 2 * DEEPEST - 1; n++)
+		rig_submit(rig_request(n));
+	assert_int_equal(rig.held_count, DEEPEST);
+	assert_int_equal(rig_done(), DEEPEST - 1);
+	assert_int_equal(tags.clashes, 0);
+	assert_int_equal(tags.untagged, 0);
+	rig_no_findings();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -620,6 +660,7 @@ int main(void)
 		ISOLATED(neighbouring_pages_become_one_element),
 		ISOLATED(a_request_without_data_has_no_list),
 		ISOLATED(an_srb_says_what_its_request_is),
+		ISOLATED(outstanding_requests_have_different_tags_and_all_have_one),
 		ISOLATED(buffers_are_mapped_for_commands_that_are_no_reads_or_writes_if_the_miniport_asks),
 	};
 
