@@ -62,6 +62,12 @@ MISTAKES = {
     "BreakStopped": ("DRIVER-STOPPED", "IoCreateDevice of ntoskrnl.exe"),
 }
 
+# These are made when the device is pulled out under a TEST UNIT READY.
+REMOVAL_MISTAKES = {
+    "BreakMmioGone": ("MMIO-GONE", "HwStartIo"),
+    "BreakSrbRemoved": ("SRB-REMOVED", "1 SRBs"),
+}
+
 # Where the driver itself is to blame at one of its instructions, the finding says which.
 LOCATED = {"BreakFaultBreakpoint", "BreakFaultConstant", "BreakFaultDivision", "BreakFaultNull", "BreakFaultPrivileged",
            "BreakFaultRecursion", "BreakSrbAfter", "BreakSrbTwice", "BreakCallContext", "BreakLockOrder"}
@@ -81,6 +87,18 @@ def ask_whether_ready(miniports, architecture, disk):
         return hosting.run(hosting.TARGETS[architecture].program, "scsi", driver, *words, "--", *READY.split(),
                            timeout=20)
     return ask
+
+
+@pytest.fixture
+def pull_out(miniports, architecture, tmp_path):
+    """A scenario in which the device is pulled out with a request on its way."""
+    def run(mistake):
+        script = tmp_path / "pull-out.scn"
+        script.write_text(f"# A device is pulled out\nstart\nsubmit a scsi {READY}\nsurprise-remove\nawait a -> srb NO_DEVICE\n",
+                          encoding="utf-8")
+        return hosting.run(hosting.TARGETS[architecture].program, "run", miniports[architecture].driver(mistake), script,
+                           *hosting.options(interrupts="intx", seed=420), timeout=60)
+    return run
 
 
 @pytest.mark.parametrize("seed", range(401, 409))
@@ -115,6 +133,21 @@ def test_a_mistake_is_found(ask_whether_ready, mistake, seed):
         assert re.search(rf" at {mistake}\.sys\+0x[0-9a-f]+ \(", found[0]), result.told
 
 
+@pytest.mark.parametrize("mistake", REMOVAL_MISTAKES)
+def test_a_mistake_at_a_removal_is_found(pull_out, mistake):
+    rule, words = REMOVAL_MISTAKES[mistake]
+    result = pull_out(mistake)
+    assert result.returncode == 1, result.told
+    found = [line for line in result.stderr.splitlines() if line.startswith(f"finding {rule}: ")]
+    assert found and words in found[0], result.told
+
+
+def test_a_removal_without_a_mistake_is_clean(pull_out):
+    result = pull_out("BreakNothing")
+    assert result.returncode == 0, result.told
+    assert "finding" not in result.stderr, result.told
+
+
 def test_a_lost_request_ends_in_event_129(ask_whether_ready):
     result = ask_whether_ready("BreakSrbLost", seed=412)
     assert "event 129" in result.stderr, result.told
@@ -122,4 +155,4 @@ def test_a_lost_request_ends_in_event_129(ask_whether_ready):
 
 def test_every_rule_has_a_driver_that_breaks_it():
     rules = {name.replace("_", "-") for name in re.findall(r"^RULE\((\w+),", RULES.read_text(), re.MULTILINE)}
-    assert rules == {rule for rule, _ in MISTAKES.values()}
+    assert rules == {rule for rule, _ in (MISTAKES | REMOVAL_MISTAKES).values()}

@@ -53,6 +53,7 @@ struct device_stats {
 	uint64_t flushes;
 	uint64_t mmio_reads; /* BAR accesses other than the MSI-X table */
 	uint64_t mmio_writes;
+	uint64_t faults; /* that it was built to have, and had */
 };
 
 struct device_ops {

@@ -499,6 +499,7 @@ static enum virtio_blk_fault strike(struct virtio_blk *blk)
 
 	if (n < after || (every ? (n - after) % every != 0 : n != after))
 		return FAULT_NONE;
+	blk->stats.faults += blk->options.fault != FAULT_NONE;
 	return blk->options.fault;
 }
 
@@ -770,7 +771,7 @@ static bool blk_owes(struct device *dev)
 	pthread_mutex_lock(&blk->lock);
 	ring = live(blk);
 	owes = blk->powerless || blk->stalled || (ring && (ring->broken || ring->in_flight || blk->kicked)) ||
-	       (blk->options.fault != FAULT_NONE && blk->returned > blk->options.fault_after);
+	       blk->stats.faults;
 	pthread_mutex_unlock(&blk->lock);
 	return owes;
 }
@@ -942,6 +943,18 @@ struct device *virtio_blk_create(const struct virtio_blk_options *o, const char 
 		return NULL;
 	}
 	return &blk->dev;
+}
+
+void virtio_blk_set_fault(struct device *dev, enum virtio_blk_fault fault, uint32_t after, uint32_t every)
+{
+	struct virtio_blk *blk = of(dev);
+
+	pthread_mutex_lock(&blk->lock);
+	blk->options.fault = fault;
+	blk->options.fault_after = after;
+	blk->options.fault_every = every;
+	blk->returned = 0;
+	pthread_mutex_unlock(&blk->lock);
 }
 
 int virtio_blk_resize(struct device *dev, uint64_t bytes, struct error *err)

@@ -64,6 +64,9 @@ void virtio_blk_help(FILE *out);
  */
 struct device *virtio_blk_create(const struct virtio_blk_options *o, const char *disk_path, struct error *err);
 
+/* Changes what goes wrong from now on: `after` counts requests from here. */
+void virtio_blk_set_fault(struct device *dev, enum virtio_blk_fault fault, uint32_t after, uint32_t every);
+
 /* Grows or shrinks the file, and tells the driver. bytes: a multiple of 512, not 0. */
 int virtio_blk_resize(struct device *dev, uint64_t bytes, struct error *err);
 

@@ -60,8 +60,7 @@ void disk_describe(const struct port_request *request, char *buf, size_t size)
 		snprintf(buf, size, "SRB status 0x%02x, SCSI status 0x%02x", request->srb_status, request->scsi_status);
 }
 
-/* What classpnp tries again: unit attentions, aborted commands, hardware errors, resets. */
-static bool worth_retrying(const struct port_request *request)
+bool disk_worth_retrying(const struct port_request *request)
 {
 	uint8_t key = request->sense_length >= 3 ? request->sense[2] & 15 : 0;
 
@@ -110,7 +109,7 @@ static int command(struct disk *disk, const char *what, const uint8_t *cdb, uint
 				*got = request.transferred;
 			return 0;
 		}
-		if (!worth_retrying(&request))
+		if (!disk_worth_retrying(&request))
 			break;
 	}
 	disk_describe(&request, text, sizeof(text));
@@ -244,7 +243,7 @@ static void part_done(struct port_request *request)
 	struct transfer *transfer = part->transfer;
 	char text[80];
 
-	if (request->srb_status != SRB_STATUS_SUCCESS && part->attempts++ < RETRIES && worth_retrying(request)) {
+	if (request->srb_status != SRB_STATUS_SUCCESS && part->attempts++ < RETRIES && disk_worth_retrying(request)) {
 		request->cpu = cpu_self()->index;
 		port_submit(transfer->disk->port, request);
 		return;

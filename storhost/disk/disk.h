@@ -40,6 +40,9 @@ int disk_flush(struct disk *disk, struct error *err);
 bool disk_command(struct disk *disk, const uint8_t *cdb, uint8_t cdb_length, enum request_direction direction,
 		  void *data, uint32_t length, struct port_request *request);
 
+/* Whether classpnp would issue the request again: unit attentions, aborted commands, hardware errors, resets. */
+bool disk_worth_retrying(const struct port_request *request);
+
 /* "MEDIUM ERROR (03/11/00)", or what the SRB status says where there is no sense. */
 void disk_describe(const struct port_request *request, char *buf, size_t size);
 

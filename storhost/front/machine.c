@@ -174,17 +174,14 @@ static struct device *create_device(const struct machine_options *options, struc
 	return virtio_blk_create(&device, options->disk, err);
 }
 
-int machine_check(const struct machine_options *options, struct error *err)
+int machine_check_driver(const struct machine_options *options, struct error *err)
 {
 	struct pe_file *file;
-	struct device *device;
 	struct error why;
 	bool native;
 
 	if (!options->driver)
 		return error_set(err, "no driver is named");
-	if (!options->disk)
-		return error_set(err, "no disk is named");
 	if (pe_open(options->driver, &file, &why))
 		return error_set(err, "%s: %s", options->driver, why.text);
 	native = pe_headers(file)->machine == (sizeof(void *) == 8 ? PE_X64 : PE_X86);
@@ -192,6 +189,17 @@ int machine_check(const struct machine_options *options, struct error *err)
 	if (!native)
 		return error_set(err, "%s is for the other machine: this storhost has %zu bits", options->driver,
 				 8 * sizeof(void *));
+	return 0;
+}
+
+int machine_check(const struct machine_options *options, struct error *err)
+{
+	struct device *device;
+
+	if (options->driver && !options->disk)
+		return error_set(err, "no disk is named");
+	if (machine_check_driver(options, err))
+		return -1;
 	device = create_device(options, err);
 	if (!device)
 		return -1;
@@ -199,20 +207,40 @@ int machine_check(const struct machine_options *options, struct error *err)
 	return 0;
 }
 
-int machine_start(struct machine *machine, const struct machine_options *options, struct error *err)
+int machine_enable(struct machine *machine, const struct machine_options *options, struct error *err)
 {
 	struct port_options port = options->port;
 
+	port.seed = machine->seed;
+	if (port_load(options->driver, machine->device, &port, &machine->port, err) || port_start(machine->port, err))
+		return -1;
+	return disk_attach(machine->port, &machine->disk, err);
+}
+
+int machine_start(struct machine *machine, const struct machine_options *options, struct error *err)
+{
 	memset(machine, 0, sizeof(*machine));
-	machine->seed = port.seed = options->cpus.seed;
+	machine->seed = options->cpus.seed;
 	if (!options->driver || !options->disk)
 		return machine_check(options, err);
 	machine->device = create_device(options, err);
 	if (!machine->device || phys_start(RAM_BYTES, machine->seed ^ 0x7068797300, err) ||
-	    cpus_start(&options->cpus, err) ||
-	    port_load(options->driver, machine->device, &port, &machine->port, err) || port_start(machine->port, err))
+	    cpus_start(&options->cpus, err))
 		return -1;
-	return disk_attach(machine->port, &machine->disk, err);
+	return machine_enable(machine, options, err);
+}
+
+void machine_disable(struct machine *machine)
+{
+	if (machine->port)
+		port_stop(machine->port);
+	/* What the last of it left to be run later has run once the machine rests. */
+	if (!cpu_rest())
+		return;
+	disk_free(machine->disk);
+	port_free(machine->port);
+	machine->disk = NULL;
+	machine->port = NULL;
 }
 
 void machine_stop(struct machine *machine)
@@ -220,6 +248,22 @@ void machine_stop(struct machine *machine)
 	if (machine->port)
 		port_stop(machine->port);
 	cpus_stop();
+}
+
+int machine_fault(struct machine *machine, const char *spec, struct error *err)
+{
+	struct virtio_blk_options options;
+
+	for (const char *item = spec; item; item = strchr(item, ',')) {
+		item += *item == ',';
+		if (strncmp(item, "fault", 5))
+			return error_set(err, "'%s' is not only about faults", spec);
+	}
+	virtio_blk_defaults(&options);
+	if (virtio_blk_parse(&options, spec, err))
+		return -1;
+	virtio_blk_set_fault(machine->device, options.fault, options.fault_after, options.fault_every);
+	return 0;
 }
 
 void machine_free(struct machine *machine)
@@ -251,48 +295,100 @@ static void report_findings(struct json *json)
 	json_close(json);
 }
 
-static void report_port(const struct port *port, struct json *json)
-{
-	const struct port_limits *limits = port_limits(port);
-	struct port_stats stats = port_stats(port);
+/* The report's numbers, in its order. */
+static const struct counter {
+	const char *name;
+	enum { OF_DEVICE, OF_LIMITS, OF_PORT } of;
+	size_t offset;
+} counters[] = {
+#define COUNTER(name, of, type, member) { name, of, offsetof(struct type, member) }
+	COUNTER("doorbells", OF_DEVICE, device_stats, doorbells),
+	COUNTER("interrupts", OF_DEVICE, device_stats, interrupts),
+	COUNTER("requests", OF_DEVICE, device_stats, requests),
+	COUNTER("bytes_read", OF_DEVICE, device_stats, bytes_read),
+	COUNTER("bytes_written", OF_DEVICE, device_stats, bytes_written),
+	COUNTER("flushes", OF_DEVICE, device_stats, flushes),
+	COUNTER("faults", OF_DEVICE, device_stats, faults),
+	COUNTER("max_transfer", OF_LIMITS, port_limits, max_transfer),
+	COUNTER("physical_breaks", OF_LIMITS, port_limits, physical_breaks),
+	COUNTER("queue_depth", OF_LIMITS, port_limits, queue_depth),
+	COUNTER("messages", OF_LIMITS, port_limits, messages),
+	COUNTER("srbs", OF_PORT, port_stats, requests),
+	COUNTER("busy", OF_PORT, port_stats, busy),
+	COUNTER("resets", OF_PORT, port_stats, resets),
+	COUNTER("timeouts", OF_PORT, port_stats, timeouts),
+	COUNTER("interrupts_served", OF_PORT, port_stats, interrupts),
+	COUNTER("dpcs", OF_PORT, port_stats, dpcs),
+	COUNTER("driver_mmio_reads", OF_PORT, port_stats, mmio_reads),
+	COUNTER("driver_mmio_writes", OF_PORT, port_stats, mmio_writes),
+};
 
-	json_unsigned(json, "max_transfer", limits->max_transfer);
-	json_unsigned(json, "physical_breaks", limits->physical_breaks);
-	json_unsigned(json, "queue_depth", limits->queue_depth);
-	json_unsigned(json, "messages", limits->messages);
-	json_unsigned(json, "srbs", stats.requests);
-	json_unsigned(json, "busy", stats.busy);
-	json_unsigned(json, "resets", stats.resets);
-	json_unsigned(json, "timeouts", stats.timeouts);
-	json_unsigned(json, "interrupts_served", stats.interrupts);
-	json_unsigned(json, "dpcs", stats.dpcs);
-	json_unsigned(json, "driver_mmio_reads", stats.mmio_reads);
-	json_unsigned(json, "driver_mmio_writes", stats.mmio_writes);
-	json_open_array(json, "events");
-	for (unsigned i = 0; port_event(port, i); i++)
-		json_string(json, NULL, port_event(port, i));
-	json_close(json);
+#define COUNTERS (sizeof(counters) / sizeof(counters[0]))
+
+/* False: what it is a number of is not there. */
+static bool counter_read(const struct machine *machine, const struct counter *counter, uint64_t *value)
+{
+	struct port_stats stats;
+	uint32_t limit;
+
+	if (counter->of == OF_DEVICE ? !machine->device : !machine->port)
+		return false;
+	switch (counter->of) {
+	case OF_DEVICE:
+		memcpy(value, (const char *)machine->device->ops->stats(machine->device) + counter->offset,
+		       sizeof(*value));
+		break;
+	case OF_LIMITS:
+		memcpy(&limit, (const char *)port_limits(machine->port) + counter->offset, sizeof(limit));
+		*value = limit;
+		break;
+	case OF_PORT:
+		stats = port_stats(machine->port);
+		memcpy(value, (const char *)&stats + counter->offset, sizeof(*value));
+		break;
+	}
+	return true;
 }
 
-static void report_device(const struct device_stats *stats, struct json *json)
+static unsigned event_count(const struct machine *machine)
 {
-	json_unsigned(json, "doorbells", stats->doorbells);
-	json_unsigned(json, "interrupts", stats->interrupts);
-	json_unsigned(json, "requests", stats->requests);
-	json_unsigned(json, "bytes_read", stats->bytes_read);
-	json_unsigned(json, "bytes_written", stats->bytes_written);
-	json_unsigned(json, "flushes", stats->flushes);
+	unsigned count = 0;
+
+	while (machine->port && port_event(machine->port, count))
+		count++;
+	return count;
+}
+
+bool machine_counter(const struct machine *machine, const char *name, uint64_t *value)
+{
+	if (!strcmp(name, "findings"))
+		*value = verify_findings();
+	else if (!strcmp(name, "events"))
+		*value = event_count(machine);
+	for (size_t i = 0; i < COUNTERS; i++) {
+		if (!strcmp(counters[i].name, name))
+			return counter_read(machine, &counters[i], value);
+	}
+	return !strcmp(name, "findings") || !strcmp(name, "events");
 }
 
 void machine_report(const struct machine *machine, struct json *json)
 {
+	uint64_t value;
+
 	json_unsigned(json, "seed", machine->seed);
 	json_string(json, "death", cpu_death());
 	json_unsigned(json, "steps", cpu_steps());
-	if (machine->device)
-		report_device(machine->device->ops->stats(machine->device), json);
-	if (machine->port)
-		report_port(machine->port, json);
+	for (size_t i = 0; i < COUNTERS; i++) {
+		if (counter_read(machine, &counters[i], &value))
+			json_unsigned(json, counters[i].name, value);
+	}
+	if (machine->port) {
+		json_open_array(json, "events");
+		for (unsigned i = 0; port_event(machine->port, i); i++)
+			json_string(json, NULL, port_event(machine->port, i));
+		json_close(json);
+	}
 	report_findings(json);
 }
 

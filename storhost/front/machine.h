@@ -39,12 +39,21 @@ void machine_help(FILE *out);
  * Opens what the options name without starting anything: a wrong file is found before a front end commits itself.
  */
 int machine_check(const struct machine_options *options, struct error *err);
+/* The same for the driver alone. */
+int machine_check_driver(const struct machine_options *options, struct error *err);
 int machine_start(struct machine *machine, const struct machine_options *options, struct error *err);
+/* Disables the device, whose driver is stopped and unloaded, in a machine that goes on; and enables it again. */
+void machine_disable(struct machine *machine);
+int machine_enable(struct machine *machine, const struct machine_options *options, struct error *err);
+/* From now on the device has the faults of the spec, which names no other options. */
+int machine_fault(struct machine *machine, const char *spec, struct error *err);
 /* Stops what runs. Safe on a machine that started only partly, or died. */
 void machine_stop(struct machine *machine);
 
 /* Members of an open JSON object: seed, limits, counters, events, findings. Call it before machine_stop's free. */
 void machine_report(const struct machine *machine, struct json *json);
+/* One number of the report by its name, or "events", how many there are; false: there is none of that name. */
+bool machine_counter(const struct machine *machine, const char *name, uint64_t *value);
 /* One line of the same for people. */
 void machine_summary(const struct machine *machine, FILE *out);
 void machine_free(struct machine *machine);

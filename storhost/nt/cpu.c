@@ -11,15 +11,23 @@
 #include <time.h>
 #include <ucontext.h>
 
+#include "base/container.h"
 #include "nt/interrupt.h"
 #include "trap/trap.h"
 
 #define FIBER_STACK (512u << 10)
 #define STACK_GUARD 4096u
 #define IDLE_TICK_NS 2000000
+#define THREADS_REST_US 10000u
 
 struct queue {
 	struct work *first, **last;
+};
+
+/* A front end that waits until nothing moves. */
+struct rest {
+	struct timer timer; /* threaded mode */
+	struct gate gate;
 };
 
 /* A front end inside cpu_wait, on its own stack. */
@@ -43,6 +51,7 @@ static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;    /* the machine: there may be something to do */
 	struct waiter *waiters; /* front ends inside cpu_wait */
+	struct rest *rest;      /* deterministic mode: who waits for the machine to come to rest */
 	unsigned goals;         /* those of them whose gate is shut */
 	bool parked;            /* deterministic mode: the machine stands still, with nobody's gate to open */
 	struct processor cpus[CPUS_MAX];
@@ -363,6 +372,16 @@ static bool engine_should_run(void)
 	return !machine.dead && (machine.goals || machine.config.free_running);
 }
 
+/* Nobody can run: those who waited for that are told. */
+static bool rest_reached(void)
+{
+	struct rest *rest = __atomic_exchange_n(&machine.rest, NULL, __ATOMIC_ACQ_REL);
+
+	if (rest)
+		gate_open(&rest->gate);
+	return rest != NULL;
+}
+
 static void *engine_main(void *arg)
 {
 	struct error err;
@@ -379,13 +398,13 @@ static void *engine_main(void *arg)
 			continue;
 		}
 		pthread_mutex_unlock(&machine.lock);
-		if (!schedule_one() && !timers_fire(true)) {
+		if (!schedule_one() && !rest_reached() && !timers_fire(true)) {
 			pthread_mutex_lock(&machine.lock);
 			if (machine.goals && !others_runnable(NULL) && !machine.config.free_running) {
 				pthread_mutex_unlock(&machine.lock);
 				cpu_die("nothing in the machine can move any more");
 			} else {
-				if (!machine.stop && !others_runnable(NULL))
+				if (machine.config.free_running && !machine.stop && !others_runnable(NULL))
 					pthread_cond_wait(&machine.wake, &machine.lock);
 				pthread_mutex_unlock(&machine.lock);
 			}
@@ -605,6 +624,29 @@ bool cpu_wait(struct gate *gate)
 	pthread_mutex_unlock(&machine.lock);
 	pthread_cond_destroy(&waiter.wake);
 	return open;
+}
+
+static void rest_over(struct work *work)
+{
+	gate_open(&container_of(work, struct rest, timer.work)->gate);
+}
+
+bool cpu_rest(void)
+{
+	/* Not on the stack, as in cpu_call. */
+	struct rest *rest = calloc(1, sizeof(*rest));
+	bool done;
+
+	if (!rest)
+		return false;
+	if (machine.config.threads)
+		timer_set(&rest->timer, THREADS_REST_US, rest_over);
+	else
+		__atomic_store_n(&machine.rest, rest, __ATOMIC_RELEASE);
+	done = cpu_wait(&rest->gate);
+	if (done)
+		free(rest);
+	return done;
 }
 
 struct call {

@@ -95,6 +95,9 @@ struct gate {
 void gate_open(struct gate *gate);
 bool cpu_wait(struct gate *gate);
 
+/* Waits until nothing moves but timers (with threads: for ten milliseconds); false if the machine died. Front ends only. */
+bool cpu_rest(void);
+
 /* Runs fn on a processor at PASSIVE_LEVEL and waits for its end; false if the machine died. Front ends only. */
 bool cpu_call(unsigned index, void (*fn)(void *opaque), void *opaque);
 

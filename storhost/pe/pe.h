@@ -54,6 +54,8 @@ const struct pe_import *pe_imports(const struct pe_file *file, size_t *count);
 const char *pe_pdb_path(const struct pe_file *file);
 /* A string of the version resource ("FileVersion", "FileDescription"…) copied to buf as UTF-8; false if absent. */
 bool pe_version_string(const struct pe_file *file, const char *key, char *buf, size_t size);
+/* FILEFLAGS of the version resource that its mask declares (bit 0: VS_FF_DEBUG); 0 without one. */
+uint32_t pe_version_flags(const struct pe_file *file);
 
 /*
  * Address to bind import i to; NULL refuses it. All refused imports are collected and named in one sentence of *err.

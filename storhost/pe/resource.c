@@ -176,3 +176,15 @@ bool pe_version_string(const struct pe_file *file, const char *key, char *buf, s
 	copy_utf16(string.value, string.value_size, buf, size);
 	return true;
 }
+
+uint32_t pe_version_flags(const struct pe_file *file)
+{
+	const uint8_t *start = file->version;
+	struct node root;
+
+	/* VS_FIXEDFILEINFO: dwFileFlagsMask at 24, dwFileFlags at 28 */
+	if (!start || !read_node(start, start, start + file->version_size, &root) || root.value_size < 32 ||
+	    pe_u32(root.value) != 0xfeef04bdu)
+		return 0;
+	return pe_u32(root.value + 28) & pe_u32(root.value + 24);
+}

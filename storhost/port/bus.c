@@ -25,12 +25,13 @@
 
 static uint32_t config_get(struct port *port, unsigned offset, unsigned width)
 {
-	return port->device->ops->config_read(port->device, offset, width);
+	return port->unplugged ? ~0u : port->device->ops->config_read(port->device, offset, width);
 }
 
 static void config_set(struct port *port, unsigned offset, unsigned width, uint32_t value)
 {
-	port->device->ops->config_write(port->device, offset, width, value);
+	if (!port->unplugged)
+		port->device->ops->config_write(port->device, offset, width, value);
 }
 
 /* Offset of a capability, 0 if there is none. The list is the device's word: bounded. */
@@ -65,9 +66,6 @@ static void bar_assign(struct port *port, unsigned bar, uint64_t *low, uint64_t 
 	*next = (*next + length - 1) & ~(length - 1);
 	port->bar_address[bar] = *next;
 	*next += length;
-	config_set(port, offset, 4, (uint32_t)port->bar_address[bar]);
-	if (port->bar_64[bar])
-		config_set(port, offset + 4, 4, (uint32_t)(port->bar_address[bar] >> 32));
 }
 
 static void *device_translate(void *opaque, uint64_t address, uint32_t length, bool write)
@@ -113,7 +111,32 @@ static bool device_step_actor(void *opaque, uint64_t random)
 {
 	struct port *port = opaque;
 
-	return port->device->ops->step(port->device, random);
+	return !__atomic_load_n(&port->unplugged, __ATOMIC_ACQUIRE) && port->device->ops->step(port->device, random);
+}
+
+void bus_restore(struct port *port)
+{
+	for (unsigned bar = 0; bar < BARS; bar++) {
+		if (!port->bar_length[bar])
+			continue;
+		config_set(port, PCI_BAR0 + 4 * bar, 4, (uint32_t)port->bar_address[bar]);
+		if (port->bar_64[bar])
+			config_set(port, PCI_BAR0 + 4 * bar + 4, 4, (uint32_t)(port->bar_address[bar] >> 32));
+	}
+	config_set(port, PCI_COMMAND, 2, COMMAND_MEMORY | COMMAND_MASTER);
+}
+
+static void bars_assign(struct port *port)
+{
+	for (unsigned bar = 0; bar < BARS; bar++)
+		bar_assign(port, bar, &port->next_low, &port->next_high);
+}
+
+void bus_move(struct port *port)
+{
+	config_set(port, PCI_COMMAND, 2, 0);
+	bars_assign(port);
+	bus_restore(port);
 }
 
 int bus_assign(struct port *port, struct error *err)
@@ -126,15 +149,15 @@ int bus_assign(struct port *port, struct error *err)
 		.wake = device_wake,
 		.blame = device_blame,
 	};
-	uint64_t low = 0xe0000000u, high = 0x0000380000000000u;
 
 	device_attach(port->device, &bus);
 	cpu_set_device(device_step_actor, port);
 	if (config_get(port, 0, 2) == 0xffff)
 		return error_set(err, "there is no PCI function");
-	for (unsigned bar = 0; bar < BARS; bar++)
-		bar_assign(port, bar, &low, &high);
-	config_set(port, PCI_COMMAND, 2, COMMAND_MEMORY | COMMAND_MASTER);
+	port->next_low = 0xe0000000u;
+	port->next_high = 0x0000380000000000u;
+	bars_assign(port);
+	bus_restore(port);
 	return 0;
 }
 
@@ -152,12 +175,24 @@ static void register_count(struct port *port, bool write)
 	__atomic_add_fetch(write ? &port->stats.mmio_writes : &port->stats.mmio_reads, 1, __ATOMIC_RELAXED);
 }
 
+/* Whether nothing answers: reads are all ones, writes are lost. */
+static bool register_gone(const struct port *port)
+{
+	if (!__atomic_load_n(&port->unplugged, __ATOMIC_ACQUIRE))
+		return false;
+	if (port->removal_told)
+		verify_report(RULE_MMIO_GONE, 0, "a register is accessed in %s", callback_name(cpu_self()->callback));
+	return true;
+}
+
 static uint64_t mapping_read(void *opaque, uint64_t offset, unsigned width)
 {
 	struct mapping *mapping = opaque;
 	struct port *port = mapping->port;
 
 	register_count(port, false);
+	if (register_gone(port))
+		return ~0ull;
 	return port->device->ops->bar_read(port->device, mapping->bar, mapping->offset + offset, width);
 }
 
@@ -167,6 +202,8 @@ static void mapping_write(void *opaque, uint64_t offset, unsigned width, uint64_
 	struct port *port = mapping->port;
 
 	register_count(port, true);
+	if (register_gone(port))
+		return;
 	port->device->ops->bar_write(port->device, mapping->bar, mapping->offset + offset, width, value);
 }
 

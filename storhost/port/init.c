@@ -136,6 +136,17 @@ static struct port *port_create(const char *driver, struct device *device, const
 	return port;
 }
 
+/* A second load finds the handlers of the first. */
+static int traps_install(struct error *err)
+{
+	static bool installed;
+
+	if (!installed && trap_init(is_driver_code, driver_fault, err))
+		return -1;
+	installed = true;
+	return 0;
+}
+
 int port_load(const char *driver, struct device *device, const struct port_options *options, struct port **out,
 	      struct error *err)
 {
@@ -149,7 +160,7 @@ int port_load(const char *driver, struct device *device, const struct port_optio
 	verify_describe_pc = describe_pc;
 	verify_describe_step = describe_step;
 	export_stub_called = stub_called;
-	if (trap_init(is_driver_code, driver_fault, err) || pe_open(driver, &port->file, err) ||
+	if (traps_install(err) || pe_open(driver, &port->file, err) ||
 	    pe_map(port->file, resolve, port->file, &port->module, err))
 		return -1;
 	port->driver_object = pool_alloc(DRIVER_OBJECT_BYTES, 0, POOL_PORT, 0);
@@ -244,12 +255,14 @@ static int objects_create(struct port *port, struct error *err)
 	uint8_t *config = pool_alloc(sizeof(*port->config) + CONFIG_TAIL, 0, POOL_PORT, 0);
 
 	port->config = (void *)config;
-	port->extension =
-		pool_alloc(port->init.DeviceExtensionSize ? port->init.DeviceExtensionSize : 1, 0, POOL_PORT, 0);
+	/* One that was started before keeps its extension as it left it. */
+	if (!port->extension)
+		port->extension = pool_alloc(port->init.DeviceExtensionSize ? port->init.DeviceExtensionSize : 1, 0,
+					     POOL_PORT, 0);
 	if (!config || !port->extension || !ranges_create(port))
 		return error_set(err, "no memory");
 	memset(config + sizeof(*port->config), 0xa5, CONFIG_TAIL);
-	if (port->init.SpecificLuExtensionSize)
+	if (port->init.SpecificLuExtensionSize && !port->lu_extension)
 		port->lu_extension = pool_alloc(port->init.SpecificLuExtensionSize, 0, POOL_PORT, 0);
 	config_preset(port);
 	return 0;
@@ -381,7 +394,7 @@ struct start {
 	int result;
 };
 
-static int start_adapter(struct port *port, struct error *err)
+int adapter_start(struct port *port, struct error *err)
 {
 	if (objects_create(port, err) || find_adapter(port, err) || slots_create(port, err) || bus_connect(port, err))
 		return -1;
@@ -403,7 +416,7 @@ static void start_run(void *opaque)
 {
 	struct start *start = opaque;
 
-	start->result = start_adapter(start->port, start->err);
+	start->result = adapter_start(start->port, start->err);
 }
 
 int port_start(struct port *port, struct error *err)

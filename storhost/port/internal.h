@@ -82,7 +82,9 @@ struct port {
 	HW_INITIALIZATION_DATA init;
 	bool initialized; /* StorPortInitialize has accepted */
 	bool started, stopping;
-	bool dpc_locked; /* this run holds a DPC's lock while the DPC runs */
+	bool unplugged;    /* the device was pulled out */
+	bool removal_told; /* and the miniport knows: it may not look for it any more */
+	bool dpc_locked;   /* this run holds a DPC's lock while the DPC runs */
 	bool bus_changed;
 	PORT_CONFIGURATION_INFORMATION *config;
 	ACCESS_RANGE *ranges;
@@ -94,6 +96,7 @@ struct port {
 	struct device *device;
 	uint64_t bar_address[BARS], bar_length[BARS];
 	bool bar_64[BARS];
+	uint64_t next_low, next_high; /* where the next BAR goes */
 	struct mapping mappings[MAPPINGS];
 
 	void *uncached;
@@ -124,6 +127,7 @@ struct port {
 	unsigned busy;    /* completions to wait for */
 	bool backing_off; /* after a BUSY that came without StorPortBusy */
 	unsigned paused;
+	bool held;                      /* for a change of power or resources */
 	unsigned dispatching[CPUS_MAX]; /* depth of queue_dispatch on each processor */
 	struct timer pause_timer, busy_timer, tick;
 	bool ticking, resetting;
@@ -131,6 +135,7 @@ struct port {
 	unsigned failed_resets;
 	int countdown;
 	struct port_request reset_request;
+	struct gate *drained; /* opened when nothing is outstanding any more */
 	uint64_t reset_deadline, reset_sequence;
 
 	struct port_limits limits;
@@ -186,6 +191,11 @@ uint64_t bus_register_read(struct mapping *mapping, const volatile void *address
 void bus_register_write(struct mapping *mapping, volatile void *address, unsigned width, uint64_t value);
 struct mapping *bus_mapping(struct port *port, const volatile void *address, unsigned width, uintptr_t pc);
 
+/* Configuration space again as bus_assign left it: after power was lost. */
+void bus_restore(struct port *port);
+/* Other addresses for the same function. */
+void bus_move(struct port *port);
+
 /* ---- srb.c ---- */
 int slots_create(struct port *port, struct error *err);
 void slots_destroy(struct port *port);
@@ -205,6 +215,12 @@ void queue_dispatch(struct port *port);
 void queue_dispatch_later(struct port *port);
 /* A request has come back and is no longer outstanding; retry: put it at the head of the queue again. */
 void queue_finished(struct port *port, struct port_request *request, bool retry);
+/*
+ * Keeps requests in the queue from here on. True: some are outstanding, and `drained` is opened when the last of them
+ * has come back.
+ */
+bool queue_hold(struct port *port, struct gate *drained);
+void queue_release(struct port *port);
 /* A request that was outstanding is so no more, and nobody is to be told. */
 void queue_forget(struct port *port);
 /* Ends every waiting request without the miniport, as StorPort does for a device that is gone. */
@@ -223,7 +239,9 @@ void reset_reload(struct port *port);
 /* ---- log.c ---- */
 void log_event(struct port *port, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* ---- memory of the port (init.c) ---- */
+/* ---- init.c ---- */
+/* From HwFindAdapter to the first query of the adapter, with the resources that were assigned. On a processor. */
+int adapter_start(struct port *port, struct error *err);
 void *port_uncached(struct port *port, uint32_t bytes);
 
 #endif

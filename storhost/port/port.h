@@ -49,8 +49,9 @@ struct port_request {
 	uint32_t timeout; /* seconds */
 	uint32_t action;  /* PnPAction or PowerAction */
 	uint32_t power_state;
-	bool adapter; /* a PNP or POWER request for the adapter itself */
-	unsigned cpu; /* where it is issued */
+	bool adapter;                /* a PNP or POWER request for the adapter itself */
+	struct port_request *aborts; /* what an ABORT_COMMAND is about */
+	unsigned cpu;                /* where it is issued */
 	void (*done)(struct port_request *request);
 	void *opaque;
 
@@ -77,6 +78,8 @@ struct port_limits {
 	uint32_t messages; /* granted and connected; 0 with a line */
 };
 
+struct gate;
+
 struct port_stats {
 	uint64_t requests, busy, resets, timeouts;
 	uint64_t interrupts; /* service routine calls */
@@ -92,6 +95,18 @@ void port_submit(struct port *port, struct port_request *request);
 bool port_execute(struct port *port, struct port_request *request);
 /* HwResetBus, as after a time-out that nothing else ended. */
 bool port_reset_bus(struct port *port);
+/*
+ * Power and Plug and Play, as Windows 7 drives them [storport-win7 5.2]. Each waits for outstanding requests where
+ * Windows does; requests submitted meanwhile wait in the queue. -1 and a sentence when the miniport fails a step.
+ *
+ * port_sleep ends with the adapter stopped; port_wake restarts it, after power was lost (the device forgot everything)
+ * or not. port_rebalance stops it, gives it other resources and starts it again from HwFindAdapter, with the device
+ * extension as it was left. port_surprise_remove pulls the device out under load: every request comes back.
+ */
+int port_sleep(struct port *port, bool hibernate, struct error *err);
+int port_wake(struct port *port, bool power_lost, struct error *err);
+int port_rebalance(struct port *port, struct error *err);
+int port_surprise_remove(struct port *port, struct error *err);
 void port_stop(struct port *port);
 void port_free(struct port *port);
 

@@ -46,8 +46,8 @@ static struct port_request *queue_take(struct port *port)
 
 	queue_lock(port);
 	request = port->first;
-	if (!request || port->paused || port->busy || port->backing_off || port->outstanding >= port->depth ||
-	    port->resetting)
+	if (!request || port->held || port->paused || port->busy || port->backing_off ||
+	    port->outstanding >= port->depth || port->resetting)
 		request = NULL;
 	if (request) {
 		port->first = request->next;
@@ -233,6 +233,7 @@ static bool queue_put_back(struct port *port, struct port_request *request)
 
 void queue_finished(struct port *port, struct port_request *request, bool retry)
 {
+	struct gate *drained;
 	bool hold = false;
 
 	/* What passes the queue cannot wait in it: its caller gets the BUSY. */
@@ -245,7 +246,12 @@ void queue_finished(struct port *port, struct port_request *request, bool retry)
 		port->busy = 0;
 	if (retry)
 		hold = queue_put_back(port, request);
+	drained = port->outstanding ? NULL : port->drained;
+	if (drained)
+		port->drained = NULL;
 	queue_unlock(port);
+	if (drained)
+		gate_open(drained);
 	reset_reload(port);
 	if (hold)
 		timer_set(&port->busy_timer, BUSY_PAUSE_US, back_off_over);
@@ -270,6 +276,34 @@ bool queue_resume(struct port *port)
 	queue_unlock(port);
 	queue_dispatch_later(port);
 	return true;
+}
+
+bool queue_hold(struct port *port, struct gate *drained)
+{
+	bool wait;
+
+	queue_lock(port);
+	port->held = true;
+	wait = port->outstanding != 0;
+	if (wait)
+		port->drained = drained;
+	queue_unlock(port);
+	return wait;
+}
+
+static void release_run(void *opaque)
+{
+	struct port *port = opaque;
+
+	queue_lock(port);
+	port->held = false;
+	queue_unlock(port);
+	queue_dispatch(port);
+}
+
+void queue_release(struct port *port)
+{
+	cpu_call(0, release_run, port);
 }
 
 bool queue_busy(struct port *port, uint32_t completions)

@@ -114,12 +114,39 @@ int slots_create(struct port *port, struct error *err)
 	return 0;
 }
 
+static void window_destroy(uint8_t *window, size_t pages)
+{
+	if (!window)
+		return;
+	for (size_t i = 0; i < pages; i++)
+		phys_free(phys_of(window + i * PHYS_PAGE, NULL), 1);
+	phys_unmap(window, pages);
+}
+
+/* The memory of an adapter that was given up is kept: its device may still write to it. */
+static void slots_release_memory(struct port *port)
+{
+	for (uint32_t i = 0; i < SLOTS; i++) {
+		uint8_t *extension = port->slots[i].extension;
+
+		if (extension)
+			window_destroy(extension - (uintptr_t)extension % PHYS_PAGE, port->extension_pages);
+	}
+	window_destroy(port->srb_window, SLOTS);
+	window_destroy(port->list_window, (size_t)SLOTS * SGL_PAGES);
+}
+
 void slots_destroy(struct port *port)
 {
-	for (uint32_t i = 0; port->slots && i < SLOTS; i++)
+	if (!port->slots)
+		return;
+	if (!port->failed)
+		slots_release_memory(port);
+	for (uint32_t i = 0; i < SLOTS; i++)
 		free(port->slots[i].pages);
 	free(port->slots);
-	port->slots = NULL;
+	port->slots = port->free_slots = port->last_free = NULL;
+	port->srb_window = port->list_window = NULL;
 }
 
 /* The slot that has been unused for longest, so that a late touch of an old SRB does not meet a new one. */
@@ -317,6 +344,16 @@ static void list_build(struct slot *slot)
 
 /* ---- out ---- */
 
+/* The SRB of a request that the miniport has; NULL: it has it not, or not any more. */
+static SCSI_REQUEST_BLOCK *srb_of(struct port *port, const struct port_request *request)
+{
+	for (unsigned i = 0; i < SLOTS; i++) {
+		if (port->slots[i].request == request && port->slots[i].state == SLOT_STARTED)
+			return port->slots[i].srb;
+	}
+	return NULL;
+}
+
 static void srb_build_scsi(struct slot *slot, SCSI_REQUEST_BLOCK *srb)
 {
 	const struct port_request *request = slot->request;
@@ -331,6 +368,8 @@ static void srb_build_scsi(struct slot *slot, SCSI_REQUEST_BLOCK *srb)
 	srb->SenseInfoBuffer = slot->sense;
 	srb->SrbFlags |= SRB_FLAGS_QUEUE_ACTION_ENABLE | SRB_FLAGS_NO_QUEUE_FREEZE;
 	memcpy(srb->Cdb, request->cdb, sizeof(srb->Cdb));
+	if (request->aborts)
+		srb->NextSrb = srb_of(slot->port, request->aborts);
 }
 
 static void srb_build(struct slot *slot)

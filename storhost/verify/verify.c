@@ -48,12 +48,14 @@ const char *rule_source(enum rule rule)
 	return rules[rule].source;
 }
 
-/* Finds the entry for (rule, pc), or makes one; NULL when the list is full. Under the lock. */
-static struct finding *finding_slot(enum rule rule, uintptr_t pc)
+/* The entry of the same finding, or a new one; NULL when the list is full. Under the lock. */
+static struct finding *finding_slot(enum rule rule, uintptr_t pc, const char *text)
 {
 	for (unsigned i = 0; i < findings.stored; i++) {
-		if (findings.list[i].rule == rule && findings.list[i].pc == pc && pc)
-			return &findings.list[i];
+		struct finding *finding = &findings.list[i];
+
+		if (finding->rule == rule && finding->pc == pc && (pc || !strcmp(finding->text, text)))
+			return finding;
 	}
 	if (findings.stored == MAX_FINDINGS)
 		return NULL;
@@ -63,7 +65,7 @@ static struct finding *finding_slot(enum rule rule, uintptr_t pc)
 
 void verify_report(enum rule rule, uintptr_t pc, const char *fmt, ...)
 {
-	char step[96] = "", where[96] = "";
+	char step[96] = "", where[96] = "", text[sizeof(findings.list[0].text)];
 	struct finding *finding;
 	va_list ap;
 
@@ -71,17 +73,18 @@ void verify_report(enum rule rule, uintptr_t pc, const char *fmt, ...)
 		verify_describe_pc(pc, where, sizeof(where));
 	if (verify_describe_step)
 		verify_describe_step(step, sizeof(step));
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
 
 	pthread_mutex_lock(&findings.lock);
 	findings.total++;
-	finding = finding_slot(rule, pc);
+	finding = finding_slot(rule, pc, text);
 	if (finding && finding->count++ == 0) {
-		va_start(ap, fmt);
-		vsnprintf(finding->text, sizeof(finding->text), fmt, ap);
-		va_end(ap);
+		memcpy(finding->text, text, sizeof(text));
 		memcpy(finding->where, where, sizeof(where));
-		fprintf(stderr, "finding %s: %s%s%s%s%s%s\n", rule_name(rule), finding->text, where[0] ? " at " : "",
-			where, step[0] ? " (" : "", step, step[0] ? ")" : "");
+		fprintf(stderr, "finding %s: %s%s%s%s%s%s\n", rule_name(rule), text, where[0] ? " at " : "", where,
+			step[0] ? " (" : "", step, step[0] ? ")" : "");
 	}
 	pthread_mutex_unlock(&findings.lock);
 }

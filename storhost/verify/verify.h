@@ -24,7 +24,8 @@ const char *rule_source(enum rule rule); /* where that is written */
 
 /*
  * Who to blame: pc is an address in the driver (0 if none is known), printed as module+offset through the hook.
- * fmt: one sentence with the particulars. The same rule at the same pc is printed once and counted.
+ * fmt: one sentence with the particulars. The same rule at the same pc, or with the same sentence
+ * where there is no pc, is printed once and counted.
  */
 void verify_report(enum rule rule, uintptr_t pc, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 

@@ -145,6 +145,7 @@ static BOOLEAN MisuseSrb(PADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
         StorPortNotification(RequestComplete, Adapter, Adapter);
         return FALSE;
     case BreakSrbLost:
+    case BreakSrbRemoved:
     case BreakResetOutstanding:
         Adapter->Waiting = Srb;
         return TRUE;
@@ -258,6 +259,21 @@ static VOID Reset(PADAPTER Adapter) {
     }
 }
 
+/* The device is gone, or will be: what waits for it comes back, and no register is touched. Locks: StartIo. */
+static VOID PlugAndPlay(PADAPTER Adapter, PSCSI_PNP_REQUEST_BLOCK Pnp) {
+    PSCSI_REQUEST_BLOCK waiting = Adapter->Waiting;
+
+    Adapter->Gone |= (BOOLEAN)(Pnp->PnPAction == StorSurpriseRemoval);
+    if (Adapter->Gone && waiting != NULL && Mistake != BreakSrbRemoved) {
+        Adapter->Waiting = NULL;
+        Complete(Adapter, waiting, SRB_STATUS_NO_DEVICE);
+    }
+    if (Pnp->PnPAction == StorRemoveDevice && Mistake == BreakMmioGone) {
+        (VOID)FunctionAcknowledge(Adapter);
+    }
+    Complete(Adapter, (PSCSI_REQUEST_BLOCK)Pnp, SRB_STATUS_SUCCESS);
+}
+
 static BOOLEAN NTAPI HwStartIo(PVOID DeviceExtension, PSCSI_REQUEST_BLOCK Srb) {
     PADAPTER adapter = (PADAPTER)DeviceExtension;
 
@@ -271,7 +287,7 @@ static BOOLEAN NTAPI HwStartIo(PVOID DeviceExtension, PSCSI_REQUEST_BLOCK Srb) {
         Complete(adapter, Srb, SRB_STATUS_SUCCESS);
         break;
     case SRB_FUNCTION_PNP:
-        Complete(adapter, Srb, SRB_STATUS_SUCCESS);
+        PlugAndPlay(adapter, (PSCSI_PNP_REQUEST_BLOCK)Srb);
         break;
     default:
         Complete(adapter, Srb, SRB_STATUS_INVALID_REQUEST);
@@ -376,7 +392,9 @@ static SCSI_ADAPTER_CONTROL_STATUS NTAPI HwAdapterControl(PVOID DeviceExtension,
         }
         return ScsiAdapterControlSuccess;
     case ScsiStopAdapter:
-        FunctionStop(adapter);
+        if (!adapter->Gone) {
+            FunctionStop(adapter);
+        }
         return ScsiAdapterControlSuccess;
     case ScsiRestartAdapter:
         return FunctionStart(adapter) ? ScsiAdapterControlSuccess : ScsiAdapterControlUnsuccessful;

@@ -49,6 +49,7 @@ enum {
     BreakMemoryFree,
     BreakMemoryLeak,
     BreakMemoryOverrun,
+    BreakMmioGone,
     BreakMmioMapping,
     BreakQueueDepth,
     BreakResetOutstanding,
@@ -56,6 +57,7 @@ enum {
     BreakSrbLength,
     BreakSrbLost,
     BreakSrbReadonly,
+    BreakSrbRemoved,
     BreakSrbSense,
     BreakSrbStatus,
     BreakSrbTwice,
@@ -77,6 +79,7 @@ typedef struct _ADAPTER {
     USHORT NotifyOffset;         /* units of the contract's multiplier */
     USHORT Submitted;            /* FLUSHes so far: the ring's index */
     PSCSI_REQUEST_BLOCK Waiting; /* for the FLUSH in the ring; under the StartIo lock */
+    BOOLEAN Gone;                /* pulled out: no register may be touched */
     STOR_DPC Dpc;
     STOR_DPC NeverInitialized;
     UCHAR Disk[DISK_BLOCKS * DISK_BLOCK_BYTES];

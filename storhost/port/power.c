@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* Sleep and wake, rebalance, surprise removal: the order in which Windows 7 tells a miniport of them. */
+#include "port/internal.h"
+
+/* Submits a request to the adapter itself and waits; its SRB status, or -1 if the machine died. */
+static int adapter_request(struct port *port, uint8_t function, uint32_t action, uint32_t power_state)
+{
+	struct port_request request = {
+		.function = function,
+		.action = action,
+		.power_state = power_state,
+		.adapter = function == SRB_FUNCTION_PNP || function == SRB_FUNCTION_POWER,
+		.timeout = 60,
+	};
+
+	return port_execute(port, &request) ? request.srb_status : -1;
+}
+
+static int step_failed(struct error *err, const char *step, int status)
+{
+	if (status < 0)
+		return error_set(err, "%s: %s", step, cpu_death());
+	return error_set(err, "the miniport ended %s with SRB status 0x%02x", step, status);
+}
+
+/* No request starts any more; returns when none is outstanding. */
+static bool drain(struct port *port)
+{
+	struct gate gate = { .open = false };
+
+	if (!queue_hold(port, &gate))
+		return true;
+	return cpu_wait(&gate);
+}
+
+static void control(struct port *port, SCSI_ADAPTER_CONTROL_TYPE type, bool at_device_irql, bool *done)
+{
+	struct frame frame;
+	int irql = at_device_irql ? lock_acquire(&port->interrupt_lock, 0) : -1;
+
+	callback_enter(&frame, CB_ADAPTER_CONTROL);
+	*done = port->init.HwAdapterControl(port->extension, type, NULL) == ScsiAdapterControlSuccess;
+	callback_leave(&frame);
+	if (irql >= 0)
+		lock_release(&port->interrupt_lock, (unsigned)irql, 0);
+}
+
+struct transition {
+	struct port *port;
+	struct error *err;
+	bool power_lost;
+	int result;
+};
+
+static void stop_for_power(void *opaque)
+{
+	struct transition *transition = opaque;
+	struct port *port = transition->port;
+	bool done;
+
+	control(port, ScsiStopAdapter, true, &done);
+	bus_disconnect(port);
+	transition->result = done ? 0 : error_set(transition->err, "the miniport did not stop the adapter");
+}
+
+/* Sources disagree on the level at which a restart comes: the seed decides [storport-win7 3.1]. */
+static void restart_after_power(void *opaque)
+{
+	struct transition *transition = opaque;
+	struct port *port = transition->port;
+	bool done;
+
+	if (transition->power_lost)
+		port->device->ops->power_cycle(port->device);
+	bus_restore(port);
+	transition->result = bus_connect(port, transition->err);
+	if (transition->result)
+		return;
+	control(port, ScsiRestartAdapter, port->options.seed & 16, &done);
+	if (!done)
+		transition->result = error_set(transition->err, "the miniport did not restart the adapter");
+}
+
+static int run_transition(struct port *port, void (*run)(void *opaque), bool power_lost, struct error *err)
+{
+	struct transition transition = { port, err, power_lost, -1 };
+
+	if (!cpu_call(0, run, &transition))
+		return error_set(err, "the driver did not return: %s", cpu_death());
+	return transition.result;
+}
+
+int port_sleep(struct port *port, bool hibernate, struct error *err)
+{
+	int status;
+
+	if (!drain(port))
+		return error_set(err, "requests were outstanding for ever: %s", cpu_death());
+	status = adapter_request(port, SRB_FUNCTION_POWER, hibernate ? StorPowerActionHibernate : StorPowerActionSleep,
+				 StorPowerDeviceD3);
+	if (status != SRB_STATUS_SUCCESS)
+		return step_failed(err, "the power-down request", status);
+	return run_transition(port, stop_for_power, false, err);
+}
+
+int port_wake(struct port *port, bool power_lost, struct error *err)
+{
+	int status;
+
+	if (run_transition(port, restart_after_power, power_lost, err))
+		return -1;
+	status = adapter_request(port, SRB_FUNCTION_POWER, StorPowerActionNone, StorPowerDeviceD0);
+	if (status != SRB_STATUS_SUCCESS)
+		return step_failed(err, "the power-up request", status);
+	queue_release(port);
+	return 0;
+}
+
+static void restart_elsewhere(void *opaque)
+{
+	struct transition *transition = opaque;
+	struct port *port = transition->port;
+
+	stop_for_power(transition);
+	if (transition->result)
+		return;
+	port->started = false;
+	bus_unmap_all(port);
+	slots_destroy(port);
+	bus_move(port);
+	transition->result = adapter_start(port, transition->err);
+}
+
+int port_rebalance(struct port *port, struct error *err)
+{
+	int status;
+
+	/* The flush does not pass the queue: it goes out before the queue is held. */
+	status = port->limits.caches_data ? adapter_request(port, SRB_FUNCTION_FLUSH, 0, 0) : SRB_STATUS_SUCCESS;
+	if (status != SRB_STATUS_SUCCESS)
+		return step_failed(err, "the flush", status);
+	if (!drain(port))
+		return error_set(err, "requests were outstanding for ever: %s", cpu_death());
+	status = adapter_request(port, SRB_FUNCTION_PNP, StorStopDevice, 0);
+	if (status != SRB_STATUS_SUCCESS && status != SRB_STATUS_INVALID_REQUEST)
+		return step_failed(err, "the stop request", status);
+	if (run_transition(port, restart_elsewhere, false, err))
+		return -1;
+	queue_release(port);
+	return 0;
+}
+
+static void unplug(void *opaque)
+{
+	struct port *port = opaque;
+
+	__atomic_store_n(&port->unplugged, true, __ATOMIC_RELEASE);
+	interrupt_signal(&port->line.interrupt, false);
+}
+
+static void stop_absent(void *opaque)
+{
+	struct transition *transition = opaque;
+	struct port *port = transition->port;
+
+	stop_for_power(transition);
+	port->started = false;
+	bus_unmap_all(port);
+	transition->result = 0;
+}
+
+int port_surprise_remove(struct port *port, struct error *err)
+{
+	unsigned left = 0;
+	int status;
+
+	if (!cpu_call(0, unplug, port))
+		return error_set(err, "the machine died: %s", cpu_death());
+	status = adapter_request(port, SRB_FUNCTION_PNP, StorSurpriseRemoval, 0);
+	if (status != SRB_STATUS_SUCCESS)
+		return step_failed(err, "the surprise removal", status);
+	port->removal_told = true;
+	/* What was being started or finished meanwhile, on other processors, is over once the machine rests. */
+	if (!cpu_rest())
+		return error_set(err, "the machine died: %s", cpu_death());
+	for (unsigned i = 0; i < SLOTS; i++)
+		left += port->slots[i].state == SLOT_STARTED;
+	if (left)
+		verify_report(RULE_SRB_REMOVED, 0, "%u SRBs are outstanding", left);
+	port->failed = true;
+	status = adapter_request(port, SRB_FUNCTION_PNP, StorRemoveDevice, 0);
+	if (status != SRB_STATUS_SUCCESS)
+		return step_failed(err, "the removal", status);
+	return run_transition(port, stop_absent, false, err);
+}

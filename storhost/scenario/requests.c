@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* Requests of a script: made, sent, waited for, and held against what is expected and against the model. */
+#include <ntddscsi.h>
+#include <scsi.h>
+#include <srb.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "disk/bytes.h"
+#include "scenario/internal.h"
+
+#define TIMEOUT_S 60u /* Services\Disk\TimeOutValue as Windows 7 sets it up */
+#define PATTERN 0xa5u
+#define UNWRITTEN 0xcc /* what nobody wrote into a buffer */
+
+/* ---- what the port calls ---- */
+
+bool flight_is_good(const struct flight *flight)
+{
+	return flight->request.srb_status == SRB_STATUS_SUCCESS &&
+	       flight->request.transferred == flight->request.length;
+}
+
+/* Takes a transfer's result over into the model. Locks: run->lock. */
+static void settle(struct flight *flight)
+{
+	struct model *model = flight->run->model;
+	uint64_t end = flight->lba + flight->blocks;
+
+	if (flight->transfer == TRANSFER_READ && flight_is_good(flight) && flight->limit >= end) {
+		flight->wrong = model_read(model, flight->lba, flight->blocks, flight->buffer, &flight->mismatch);
+	} else if (flight->transfer == TRANSFER_WRITE) {
+		uint64_t first_lost = flight->limit > flight->lba ? flight->limit : flight->lba;
+
+		model_written(model, flight->lba, flight->blocks, flight->version, flight_is_good(flight));
+		if (first_lost < end)
+			model_forget(model, first_lost, end - first_lost);
+	}
+}
+
+/* The gate that a `wait` wants opened now, or NULL. Locks: run->lock. */
+static struct gate *count_return(struct run *run)
+{
+	struct gate *gate = run->wait_gate;
+
+	if (++run->returned < run->wait_for || !gate)
+		return NULL;
+	run->wait_gate = NULL;
+	return gate;
+}
+
+static void flight_done(struct port_request *request)
+{
+	struct flight *flight = request->opaque;
+	struct run *run = flight->run;
+	struct gate *waiting;
+
+	pthread_mutex_lock(&run->lock);
+	if (flight->load && load_retries(flight)) {
+		pthread_mutex_unlock(&run->lock);
+		flight_submit(flight, request->cpu);
+		return;
+	}
+	settle(flight);
+	__atomic_store_n(&flight->back, true, __ATOMIC_RELEASE);
+	waiting = count_return(run);
+	pthread_mutex_unlock(&run->lock);
+	if (waiting)
+		gate_open(waiting);
+	if (flight->load)
+		load_returned(flight);
+	else
+		gate_open(&flight->gate);
+}
+
+/* ---- making them ---- */
+
+struct flight *flight_create(struct run *run, const struct step *step)
+{
+	struct flight *flight = calloc(1, sizeof(*flight));
+
+	if (!flight)
+		return NULL;
+	flight->run = run;
+	flight->step = step;
+	flight->name = "";
+	return flight;
+}
+
+static void prepare(struct flight *flight, uint8_t function)
+{
+	struct run *run = flight->run;
+	struct port_request *request = &flight->request;
+
+	memset(request, 0, sizeof(*request));
+	request->function = function;
+	request->path = run->address[0];
+	request->target = run->address[1];
+	request->lun = run->address[2];
+	request->timeout = TIMEOUT_S;
+	flight->transfer = TRANSFER_NONE;
+	flight->back = flight->wrong = false;
+	flight->attempts = 0;
+}
+
+static void encode(uint8_t *cdb, uint8_t length, bool write, uint64_t lba, uint32_t blocks, bool fua)
+{
+	switch (length) {
+	case 6:
+		put_be32(cdb, (uint32_t)lba);
+		cdb[0] = write ? SCSIOP_WRITE6 : SCSIOP_READ6;
+		cdb[4] = (uint8_t)blocks;
+		return;
+	case 10:
+		cdb[0] = write ? SCSIOP_WRITE : SCSIOP_READ;
+		put_be32(cdb + 2, (uint32_t)lba);
+		put_be16(cdb + 7, (uint16_t)blocks);
+		break;
+	case 12:
+		cdb[0] = write ? SCSIOP_WRITE12 : SCSIOP_READ12;
+		put_be32(cdb + 2, (uint32_t)lba);
+		put_be32(cdb + 6, blocks);
+		break;
+	default:
+		cdb[0] = write ? SCSIOP_WRITE16 : SCSIOP_READ16;
+		put_be64(cdb + 2, lba);
+		put_be32(cdb + 10, blocks);
+		break;
+	}
+	cdb[1] = fua ? 8 : 0;
+}
+
+void flight_transfer(struct flight *flight, enum transfer transfer, uint64_t lba, uint32_t blocks, bool fua,
+		     uint8_t cdb_length)
+{
+	struct run *run = flight->run;
+	struct port_request *request = &flight->request;
+	bool write = transfer == TRANSFER_WRITE;
+
+	prepare(flight, SRB_FUNCTION_EXECUTE_SCSI);
+	flight->transfer = transfer;
+	flight->lba = lba;
+	flight->blocks = blocks;
+	flight->limit = UINT64_MAX;
+	request->cdb_length = cdb_length ? cdb_length : lba + blocks > UINT32_MAX ? 16 : 10;
+	encode(request->cdb, request->cdb_length, write, lba, blocks, fua);
+	request->direction = write ? DIRECTION_OUT : DIRECTION_IN;
+	request->data = flight->buffer;
+	request->length = blocks * run_block_size(run);
+	if (write) {
+		flight->version = model_new_version(run->model);
+		model_fill(run->model, lba, blocks, flight->version, flight->buffer);
+	} else {
+		memset(flight->buffer, UNWRITTEN, request->length);
+	}
+}
+
+void flight_flush(struct flight *flight)
+{
+	prepare(flight, SRB_FUNCTION_EXECUTE_SCSI);
+	flight->request.cdb[0] = SCSIOP_SYNCHRONIZE_CACHE;
+	flight->request.cdb_length = 10;
+}
+
+const struct flight *flight_overlapping(struct run *run, enum transfer transfer, uint64_t lba, uint64_t blocks)
+{
+	for (const struct flight *flight = run->flights; flight; flight = flight->next) {
+		if (flight->back || flight->transfer == TRANSFER_NONE || lba >= flight->lba + flight->blocks ||
+		    flight->lba >= lba + blocks)
+			continue;
+		if (transfer == TRANSFER_WRITE || flight->transfer == TRANSFER_WRITE)
+			return flight;
+	}
+	return NULL;
+}
+
+int request_build_io(struct run *run, const struct step *step, struct flight *flight, struct error *err)
+{
+	enum transfer transfer = step->direction == DIRECTION_OUT ? TRANSFER_WRITE : TRANSFER_READ;
+	uint64_t bytes = (uint64_t)step->blocks * run_block_size(run);
+	uint32_t most = port_limits(run->host->port(run->host->opaque))->max_transfer;
+	const struct flight *other;
+
+	if (bytes > most)
+		return error_set(err, "expected a request of at most %u bytes, got %llu", most,
+				 (unsigned long long)bytes);
+	flight->buffer = malloc(bytes);
+	if (!flight->buffer)
+		return error_set(err, "there is no memory");
+	pthread_mutex_lock(&run->lock);
+	other = flight_overlapping(run, transfer, step->number, step->blocks);
+	if (!other)
+		flight_transfer(flight, transfer, step->number, step->blocks, step->fua, 0);
+	pthread_mutex_unlock(&run->lock);
+	return other ? error_set(err, "expected blocks that nobody is writing or reading, got those of line %u",
+				 other->step->line)
+		     : 0;
+}
+
+int request_build_flush(struct run *run, const struct step *step, struct flight *flight, struct error *err)
+{
+	(void)run;
+	(void)step;
+	(void)err;
+	flight_flush(flight);
+	return 0;
+}
+
+/* The buffer that the script describes. */
+static int attach_data(const struct step *step, struct flight *flight, struct error *err)
+{
+	flight->request.direction = step->direction;
+	flight->request.length = step->length;
+	if (step->direction == DIRECTION_NONE)
+		return 0;
+	flight->buffer = malloc(step->length ? step->length : 1);
+	if (!flight->buffer)
+		return error_set(err, "there is no memory");
+	memset(flight->buffer, step->direction == DIRECTION_OUT ? PATTERN : UNWRITTEN, step->length);
+	if (step->bytes)
+		memcpy(flight->buffer, step->bytes, step->length);
+	flight->request.data = flight->buffer;
+	return 0;
+}
+
+int request_build_scsi(struct run *run, const struct step *step, struct flight *flight, struct error *err)
+{
+	prepare(flight, SRB_FUNCTION_EXECUTE_SCSI);
+	memcpy(flight->request.cdb, step->cdb.bytes, step->cdb.length);
+	flight->request.cdb_length = step->cdb.length;
+	if (step->direction == DIRECTION_OUT) {
+		pthread_mutex_lock(&run->lock);
+		model_doubt(run->model, step->cdb.bytes, step->cdb.length);
+		pthread_mutex_unlock(&run->lock);
+	}
+	return attach_data(step, flight, err);
+}
+
+int request_build_function(struct run *run, const struct step *step, struct flight *flight, struct error *err)
+{
+	(void)run;
+	prepare(flight, step->function);
+	flight->request.adapter = step->flag;
+	flight->request.action = step->action;
+	flight->request.power_state = step->power_state;
+	return attach_data(step, flight, err);
+}
+
+static struct flight *flight_named(struct run *run, const char *name)
+{
+	struct flight *flight = run->flights;
+
+	while (flight && strcmp(flight->name, name))
+		flight = flight->next;
+	return flight;
+}
+
+int request_build_abort(struct run *run, const struct step *step, struct flight *flight, struct error *err)
+{
+	struct flight *victim = flight_named(run, step->name);
+
+	if (!victim)
+		return error_set(err, "expected a request '%s' that was submitted and not awaited, got none",
+				 step->name);
+	prepare(flight, SRB_FUNCTION_ABORT_COMMAND);
+	flight->request.aborts = &victim->request;
+	return 0;
+}
+
+int request_build_ioctl(struct run *run, const struct step *step, struct flight *flight, struct error *err)
+{
+	SRB_IO_CONTROL control = {
+		.HeaderLength = step->ioctl.header,
+		.Timeout = TIMEOUT_S,
+		.ControlCode = step->ioctl.code,
+		.Length = step->ioctl.payload,
+	};
+	uint32_t bytes = step->ioctl.buffer;
+
+	(void)run;
+	memcpy(control.Signature, step->name, strlen(step->name));
+	prepare(flight, SRB_FUNCTION_IO_CONTROL);
+	flight->buffer = malloc(bytes > sizeof(control) ? bytes : sizeof(control));
+	if (!flight->buffer)
+		return error_set(err, "there is no memory");
+	memset(flight->buffer, UNWRITTEN, bytes);
+	memcpy(flight->buffer, &control, sizeof(control));
+	flight->request.direction = DIRECTION_IN;
+	flight->request.data = flight->buffer;
+	flight->request.length = bytes;
+	return 0;
+}
+
+/* ---- sending and awaiting them ---- */
+
+void flight_submit(struct flight *flight, unsigned cpu)
+{
+	flight->request.opaque = flight;
+	flight->request.done = flight_done;
+	flight->request.cpu = cpu;
+	port_submit(flight->run->host->port(flight->run->host->opaque), &flight->request);
+}
+
+/* What came back becomes what `bytes` and its like look at. */
+static void take_data(struct run *run, const struct flight *flight)
+{
+	const struct port_request *request = &flight->request;
+	SRB_IO_CONTROL control;
+
+	run->has_return_code = false;
+	run->data = NULL;
+	run->data_length = 0;
+	if (request->direction != DIRECTION_IN)
+		return;
+	run->data = flight->buffer;
+	run->data_length = request->transferred < request->length ? request->transferred : request->length;
+	if (request->function != SRB_FUNCTION_IO_CONTROL)
+		return;
+	memcpy(&control, flight->buffer, sizeof(control));
+	run->has_return_code = true;
+	run->return_code = control.ReturnCode;
+	run->data += sizeof(control);
+	run->data_length = run->data_length > sizeof(control) ? run->data_length - (uint32_t)sizeof(control) : 0;
+	if (control.Length < run->data_length)
+		run->data_length = control.Length;
+}
+
+static int await_flight(struct run *run, struct flight *flight, const struct expect *expect, struct error *err)
+{
+	char got[80];
+
+	if (run_wait(run, &flight->gate, &flight->back, "the request", err))
+		return -1;
+	flight->name = "";
+	take_data(run, flight);
+	expect_describe(&flight->request, got, sizeof(got));
+	run_note(run, "    %s: %s", flight->step->verb->name, got);
+	if (expect_judge(expect, &flight->request, flight->transfer != TRANSFER_NONE, err))
+		return -1;
+	return flight->wrong ? error_set(err, "%s", flight->mismatch.text) : 0;
+}
+
+int request_step(struct run *run, const struct step *step, struct error *err)
+{
+	struct flight *flight = flight_create(run, step);
+
+	if (!flight)
+		return error_set(err, "there is no memory");
+	if (step->verb->build(run, step, flight, err))
+		return -1;
+	if (step->submitted)
+		flight->name = step->submitted;
+	pthread_mutex_lock(&run->lock);
+	flight->next = run->flights;
+	run->flights = flight;
+	pthread_mutex_unlock(&run->lock);
+	flight_submit(flight, run_cpu(run));
+	return step->submitted ? 0 : await_flight(run, flight, &step->expect, err);
+}
+
+/* Every request that has a name, the oldest first. */
+static int await_all(struct run *run, const struct expect *expect, struct error *err)
+{
+	for (;;) {
+		struct flight *oldest = NULL;
+
+		for (struct flight *flight = run->flights; flight; flight = flight->next) {
+			if (flight->name[0])
+				oldest = flight;
+		}
+		if (!oldest)
+			return load_await(run, err);
+		if (await_flight(run, oldest, expect, err)) {
+			struct error why = *err;
+
+			return error_set(err, "%s (line %u)", why.text, oldest->step->line);
+		}
+	}
+}
+
+int step_await(struct run *run, const struct step *step, struct error *err)
+{
+	struct flight *flight;
+
+	if (!strcmp(step->name, "all"))
+		return await_all(run, &step->expect, err);
+	flight = flight_named(run, step->name);
+	if (!flight)
+		return error_set(err, "expected a request '%s' that was submitted and not awaited, got none",
+				 step->name);
+	return await_flight(run, flight, &step->expect, err);
+}
+
+int run_await_all(struct run *run, struct error *err)
+{
+	static const struct expect good = { .count = 0 };
+
+	return await_all(run, &good, err);
+}
