@@ -122,6 +122,7 @@ def test_a_file_that_is_not_there_is_told(tmp_path):
     ("sleep", "at the end: expected a machine that is awake at the end, got one that sleeps"),
     ("submit a write 0 8\nstop", "expected every request to be awaited before, got some that are under way"),
     ("fault fault=io-error\nload 5", "expected good, "),
+    ("fault fault=io-error\nload 90 background\nwait 80", "expected good, "),
     ("fault fault=io-error\nsubmit a read 0 1", "expected good, 512 bytes, got sense 03/11/00, 0 bytes (line 5)"),
     ("finding SRB-TWICE", "at the end: expected the finding SRB-TWICE, got none"),
     ("sleep\nsubmit a read 0 8\nawait a", "expected the request to end, got nothing for an hour"),

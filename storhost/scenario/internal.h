@@ -249,6 +249,8 @@ int request_build_ioctl(struct run *run, const struct step *step, struct flight 
 int load_step(struct run *run, const struct step *step, struct error *err);
 /* Waits for loads in the background. */
 int load_await(struct run *run, struct error *err);
+/* A load in the background that failed already: -1 and its sentence. */
+int load_check(struct run *run, struct error *err);
 /* Whether a request of a load is to be tried again. Locks: run->lock. */
 bool load_retries(struct flight *flight);
 /* A request of a load is back: the next one, or the load's end. */

@@ -179,6 +179,17 @@ int load_await(struct run *run, struct error *err)
 	return 0;
 }
 
+int load_check(struct run *run, struct error *err)
+{
+	int result = 0;
+
+	pthread_mutex_lock(&run->lock);
+	for (const struct load *load = run->loads; load && !result; load = load->next)
+		result = load->failed ? error_set(err, "%s", load->failure.text) : 0;
+	pthread_mutex_unlock(&run->lock);
+	return result;
+}
+
 static struct load *load_create(struct run *run, const struct step *step)
 {
 	struct load *load = calloc(1, sizeof(*load));

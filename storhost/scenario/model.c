@@ -244,11 +244,14 @@ static int wrong_block(const struct model *model, uint64_t lba, const uint8_t *d
 		used += (unsigned)snprintf(wanted + used, sizeof(wanted) - used, "%s%u", i ? " or " : "",
 					   chunk ? chunk->version[at][i] : 0);
 	memcpy(head, data, sizeof(head));
-	if (head[0] == MAGIC)
-		snprintf(got, sizeof(got), "version %llu of block %llu", (unsigned long long)head[2],
-			 (unsigned long long)head[1]);
-	else if (!data[0] && !memcmp(data, data + 1, model->block_size - 1))
+	if (head[0] == MAGIC) {
+		fill_block(model->scratch, model->block_size, head[1], (uint32_t)head[2]);
+		snprintf(got, sizeof(got), "version %llu of block %llu%s", (unsigned long long)head[2],
+			 (unsigned long long)head[1],
+			 memcmp(data, model->scratch, model->block_size) ? ", damaged" : "");
+	} else if (!data[0] && !memcmp(data, data + 1, model->block_size - 1)) {
 		snprintf(got, sizeof(got), "zeroes");
+	}
 	return error_set(err, "expected version %s in block %llu, got %s", wanted, (unsigned long long)lba, got);
 }
 

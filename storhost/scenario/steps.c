@@ -90,7 +90,9 @@ int step_advance(struct run *run, const struct step *step, struct error *err)
 	struct gate *gate = calloc(1, sizeof(*gate));
 
 	(void)run;
-	if (!gate || !alarm_set(gate, step->number))
+	if (!gate)
+		return error_set(err, "there is no memory");
+	if (cpu_rest() && !alarm_set(gate, step->number))
 		return error_set(err, "there is no memory");
 	if (!cpu_wait(gate))
 		return error_set(err, "expected the machine to live, got its death: %s", cpu_death());
@@ -121,9 +123,12 @@ int step_wait(struct run *run, const struct step *step, struct error *err)
 	run->wait_gate = NULL;
 	before = run->returned - before;
 	pthread_mutex_unlock(&run->lock);
-	return before >= step->number ? 0
-				      : error_set(err, "expected %llu requests to come back, got %llu",
-						  (unsigned long long)step->number, (unsigned long long)before);
+	if (before >= step->number)
+		return 0;
+	if (load_check(run, err))
+		return -1;
+	return error_set(err, "expected %llu requests to come back, got %llu", (unsigned long long)step->number,
+			 (unsigned long long)before);
 }
 
 /* ---- life ---- */

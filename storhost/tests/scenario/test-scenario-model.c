@@ -120,7 +120,7 @@ static void test_one_wrong_byte_is_seen(void **state)
 
 	put(bench, 0, 4, true, true);
 	assert_int_equal(pwrite(bench->fd, "x", 1, 3 * SIZE + 511), 1);
-	assert_string_equal(get(bench, 0, 4), "expected version 1 in block 3, got version 1 of block 3");
+	assert_string_equal(get(bench, 0, 4), "expected version 1 in block 3, got version 1 of block 3, damaged");
 }
 
 static void test_a_failed_write_leaves_old_or_new(void **state)

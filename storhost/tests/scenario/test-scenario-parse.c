@@ -166,6 +166,7 @@ static const struct {
 	{ "disk 513", "a size is a multiple of 512" },
 	{ "disk 65T", "a size is a multiple of 512" },
 	{ "disk 99999999999999999999999T", "a size is a multiple of 512" },
+	{ "disk 16777217T", "a size is a multiple of 512" },
 	{ "disk 4Q", "is no size" },
 	{ "disk 4KB", "is no size" },
 	{ "disk 4K 5", "'5' is more than 'disk' takes: disk SIZE" },
