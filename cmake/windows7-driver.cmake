@@ -37,10 +37,11 @@ function(aero_add_driver target)
 
     set(built ${CMAKE_CURRENT_BINARY_DIR}/${target})
     set(definitions ${arg_DEFINES} DBG=$<IF:$<CONFIG:chk>,1,0>)
+    # After "--" a path is a path: llvm-rc reads a file below /c… as its option /c.
     add_custom_command(
         OUTPUT ${target}.res
         COMMAND ${AERO_RC} /nologo "/I$<JOIN:${arg_INCLUDES},;/I>" "/D$<JOIN:${definitions},;/D>"
-                /FO ${CMAKE_CURRENT_BINARY_DIR}/${target}.res ${arg_RESOURCE}
+                /FO ${CMAKE_CURRENT_BINARY_DIR}/${target}.res -- ${arg_RESOURCE}
         DEPENDS ${arg_RESOURCE} ${AERO_VERSION_HEADER}
         COMMAND_EXPAND_LISTS VERBATIM)
     # A target of its own, because Ninja would otherwise not know the resource when it links by name.
