@@ -52,7 +52,6 @@ ASKED = {
     "queue-size=0": "no usable request queue",
     "queue-size=100": "no usable request queue",
     "num-queues=0": "no usable request queue",
-    "seg-max=1": "fewer data segments",
     "registers=reset-stuck": "does not stop when it is reset",
     "registers=generation-unstable": "cannot be read",
     "registers=features-refused": "refused its features",

@@ -51,6 +51,8 @@ struct device_stats {
 	uint64_t bytes_read; /* from the medium */
 	uint64_t bytes_written;
 	uint64_t flushes;
+	uint64_t discards;   /* ranges taken away */
+	uint64_t zeroes;     /* ranges overwritten with zeroes */
 	uint64_t mmio_reads; /* BAR accesses other than the MSI-X table */
 	uint64_t mmio_writes;
 	uint64_t faults; /* that it was built to have, and had */

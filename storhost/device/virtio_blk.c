@@ -62,7 +62,9 @@ struct virtio_blk {
 	uint64_t capacity;       /* sectors */
 	uint64_t capacity_shown; /* largest since the last reset: what a driver can have read */
 	bool writeback;
-	bool kicked; /* the ring may have chains that were not fetched */
+	bool id_failed;   /* a GET_ID has */
+	uint32_t id_wait; /* steps left of a GET_ID */
+	bool kicked;      /* the ring may have chains that were not fetched */
 	bool stalled;
 	bool frozen;    /* no request may begin to run */
 	bool powerless; /* nothing may reach the guest any more */
@@ -130,13 +132,30 @@ static uint8_t blk_config_read(void *opaque, unsigned offset)
 {
 	const struct virtio_blk *blk = opaque;
 	struct virtio_blk_config config = { .capacity = blk->capacity };
+	const struct virtio_blk_options *o = &blk->options;
 
 	if (offers(blk, VIRTIO_BLK_F_SEG_MAX))
-		config.seg_max = blk->options.seg_max;
+		config.seg_max = o->seg_max;
 	if (offers(blk, VIRTIO_BLK_F_BLK_SIZE))
-		config.blk_size = blk->options.blk_size;
-	if (offers(blk, VIRTIO_BLK_F_TOPOLOGY))
-		config.topology.min_io_size = 1;
+		config.blk_size = o->blk_size;
+	if (offers(blk, VIRTIO_BLK_F_SIZE_MAX))
+		config.size_max = o->size_max;
+	if (offers(blk, VIRTIO_BLK_F_TOPOLOGY)) {
+		config.topology.physical_block_exp = o->physical_exp;
+		config.topology.alignment_offset = o->alignment;
+		config.topology.min_io_size = o->min_io;
+		config.topology.opt_io_size = o->opt_io;
+	}
+	if (offers(blk, VIRTIO_BLK_F_DISCARD)) {
+		config.max_discard_sectors = o->discard_sectors;
+		config.max_discard_seg = o->discard_seg;
+		config.discard_sector_alignment = o->discard_alignment;
+	}
+	if (offers(blk, VIRTIO_BLK_F_WRITE_ZEROES)) {
+		config.max_write_zeroes_sectors = o->zeroes_sectors;
+		config.max_write_zeroes_seg = o->zeroes_seg;
+		config.write_zeroes_may_unmap = o->zeroes_may_unmap;
+	}
 	if (offers(blk, VIRTIO_BLK_F_CONFIG_WCE))
 		config.writeback = blk->writeback;
 	if (offers(blk, VIRTIO_BLK_F_MQ))
@@ -151,7 +170,8 @@ static bool blk_config_write(void *opaque, unsigned offset, unsigned width, uint
 	if (offset != offsetof(struct virtio_blk_config, writeback) || width != 1 ||
 	    !virtio_pci_negotiated(&blk->vp, VIRTIO_BLK_F_CONFIG_WCE))
 		return false;
-	blk->writeback = value & 1;
+	if (!blk->options.cache_stuck)
+		blk->writeback = value & 1;
 	return true;
 }
 
@@ -196,7 +216,7 @@ static bool blk_stop(void *opaque)
 	blk->kicked = false;
 	blk->stalled = false;
 	blk->unsignalled = 0;
-	blk->writeback = true;
+	blk->writeback = !blk->options.writethrough;
 	blk->capacity_shown = blk->capacity;
 	return blk->running == 0;
 }
@@ -212,6 +232,11 @@ static const struct virtio_pci_type blk_type = {
 };
 
 /* Fetching */
+
+static bool is_block_size(uint32_t bytes)
+{
+	return bytes >= SECTOR && bytes <= 4096 && (bytes & (bytes - 1)) == 0;
+}
 
 /* Data segments: those with a byte of the stream before its status, or behind its header. */
 static unsigned data_segments(const struct request *r, bool write)
@@ -238,18 +263,47 @@ static bool past(const struct request *r, uint64_t capacity)
 	return r->sector > capacity || sectors > capacity - r->sector;
 }
 
+/* Whether no data segment is longer than size_max, and the whole is blocks. */
+static bool segments_fit(struct virtio_blk *blk, const struct request *r, bool write)
+{
+	const struct vring_segment *segment = r->chain.segment + (write ? 0 : r->chain.readable);
+	unsigned count = write ? r->chain.readable : r->chain.writable;
+	/* A driver may drive a block size that is none in sectors. */
+	uint32_t block = offers(blk, VIRTIO_BLK_F_BLK_SIZE) && is_block_size(blk->options.blk_size)
+				 ? blk->options.blk_size
+				 : SECTOR;
+
+	for (unsigned i = 0; virtio_pci_negotiated(&blk->vp, VIRTIO_BLK_F_SIZE_MAX) && i < count; i++) {
+		/* The header and the status byte may share a segment with data. */
+		uint32_t besides = write && i == 0 ? sizeof(struct virtio_blk_req) : !write && i == count - 1;
+
+		if (segment[i].len <= (uint64_t)blk->options.size_max + besides)
+			continue;
+		bus_blame(&blk->dev.bus, "virtio 5.2.6.1", "a data segment has %u bytes, size_max is %u",
+			  segment[i].len, blk->options.size_max);
+		return false;
+	}
+	if (r->sector * SECTOR % block == 0 && r->bytes % block == 0)
+		return true;
+	bus_blame(&blk->dev.bus, "virtio 5.2.5", "a request of %llu bytes at sector %llu is not whole blocks of %u",
+		  (unsigned long long)r->bytes, (unsigned long long)r->sector, block);
+	return false;
+}
+
 /* Status of a read or write before it is performed, which looks at the capacity again. [contract 3.1] */
 static uint8_t judge_transfer(struct virtio_blk *blk, const struct request *r)
 {
 	const struct device_bus *bus = &blk->dev.bus;
 	bool write = r->type == VIRTIO_BLK_T_OUT;
 	unsigned segments = data_segments(r, write);
+	/* The least that moves data: a device that says 0 has said nothing. */
+	uint32_t seg_max = blk->options.seg_max ? blk->options.seg_max : 1;
 
 	if (write ? r->chain.writable_bytes != 1 : r->chain.readable_bytes != sizeof(struct virtio_blk_req)) {
 		bus_blame(bus, "virtio 5.2.6", "request type %u has data of the other direction", r->type);
 		return VIRTIO_BLK_S_IOERR;
 	}
-	if (segments == 0 || (offers(blk, VIRTIO_BLK_F_SEG_MAX) && segments > blk->options.seg_max)) {
+	if (segments == 0 || (offers(blk, VIRTIO_BLK_F_SEG_MAX) && segments > seg_max)) {
 		bus_blame(bus, "contract 3.1", "a request has %u data segments, seg_max is %u", segments,
 			  blk->options.seg_max);
 		return VIRTIO_BLK_S_IOERR;
@@ -259,12 +313,53 @@ static uint8_t judge_transfer(struct virtio_blk *blk, const struct request *r)
 			  (unsigned long long)r->bytes);
 		return VIRTIO_BLK_S_IOERR;
 	}
+	if (!segments_fit(blk, r, write))
+		return VIRTIO_BLK_S_IOERR;
 	if (past(r, blk->capacity_shown))
 		bus_blame(bus, "virtio 5.2.6.1", "a request goes past the capacity: sector %llu, %llu bytes",
 			  (unsigned long long)r->sector, (unsigned long long)r->bytes);
 	if (write && offers(blk, VIRTIO_BLK_F_RO))
 		return VIRTIO_BLK_S_IOERR;
 	return VIRTIO_BLK_S_OK;
+}
+
+/* [virtio 5.2.6.1, 5.2.6.2] */
+static uint8_t judge_ranges(struct virtio_blk *blk, const struct request *r, uint64_t bytes)
+{
+	const struct device_bus *bus = &blk->dev.bus;
+	bool discard = r->type == VIRTIO_BLK_T_DISCARD;
+	uint32_t limit = discard ? blk->options.discard_seg : blk->options.zeroes_seg;
+
+	if (!offers(blk, discard ? VIRTIO_BLK_F_DISCARD : VIRTIO_BLK_F_WRITE_ZEROES))
+		return VIRTIO_BLK_S_UNSUPP;
+	if (!virtio_pci_negotiated(&blk->vp, discard ? VIRTIO_BLK_F_DISCARD : VIRTIO_BLK_F_WRITE_ZEROES)) {
+		bus_blame(bus, "virtio 5.2.6.1", "request type %u was not negotiated", r->type);
+		return VIRTIO_BLK_S_UNSUPP;
+	}
+	if (r->sector || r->chain.writable_bytes != 1 || !bytes ||
+	    bytes % sizeof(struct virtio_blk_discard_write_zeroes) ||
+	    bytes / sizeof(struct virtio_blk_discard_write_zeroes) > limit) {
+		bus_blame(bus, "virtio 5.2.6.1",
+			  "request type %u has sector %llu and %llu bytes of ranges, of which %u go", r->type,
+			  (unsigned long long)r->sector, (unsigned long long)bytes, limit);
+		return VIRTIO_BLK_S_IOERR;
+	}
+	return offers(blk, VIRTIO_BLK_F_RO) ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
+}
+
+static uint8_t judge_id(struct virtio_blk *blk, uint64_t writable)
+{
+	if (blk->options.id == ID_FAILS || (blk->options.id == ID_FAILS_ONCE && !blk->id_failed)) {
+		blk->id_failed = true;
+		return VIRTIO_BLK_S_IOERR;
+	}
+	if (!blk->options.serial[0])
+		return VIRTIO_BLK_S_UNSUPP;
+	if (writable == VIRTIO_BLK_ID_BYTES)
+		return VIRTIO_BLK_S_OK;
+	bus_blame(&blk->dev.bus, "virtio 5.2.6.1", "GET_ID has %llu bytes of data and not 20",
+		  (unsigned long long)writable);
+	return VIRTIO_BLK_S_IOERR;
 }
 
 static uint8_t judge(struct virtio_blk *blk, struct request *r)
@@ -290,13 +385,11 @@ static uint8_t judge(struct virtio_blk *blk, struct request *r)
 			bus_blame(bus, "virtio 5.2.6.1", "a FLUSH has data");
 		return VIRTIO_BLK_S_OK;
 	case VIRTIO_BLK_T_GET_ID:
-		if (!blk->options.serial[0])
-			return VIRTIO_BLK_S_UNSUPP;
-		if (writable == VIRTIO_BLK_ID_BYTES)
-			return VIRTIO_BLK_S_OK;
-		bus_blame(bus, "virtio 5.2.6.1", "GET_ID has %llu bytes of data and not 20",
-			  (unsigned long long)writable);
-		return VIRTIO_BLK_S_IOERR;
+		return judge_id(blk, writable);
+	case VIRTIO_BLK_T_DISCARD:
+	case VIRTIO_BLK_T_WRITE_ZEROES:
+		r->bytes = readable;
+		return judge_ranges(blk, r, readable);
 	default:
 		return VIRTIO_BLK_S_UNSUPP;
 	}
@@ -339,7 +432,11 @@ static void fetch(struct virtio_blk *blk, struct vring *ring, struct request *r)
 	r->bytes = 0;
 	r->order = blk->fetched++;
 	r->status = judge(blk, r);
-	r->state = REQUEST_FETCHED;
+	if (r->type == VIRTIO_BLK_T_GET_ID)
+		blk->id_wait = blk->options.id_delay;
+	/* A GET_ID that never returns stays in the ring's hands and nowhere else. */
+	if (r->type != VIRTIO_BLK_T_GET_ID || blk->options.id != ID_NEVER)
+		r->state = REQUEST_FETCHED;
 }
 
 /* Performing */
@@ -428,6 +525,58 @@ static void sync_medium(struct virtio_blk *blk, struct request *r)
 		r->status = VIRTIO_BLK_S_IOERR;
 }
 
+/* Locks: none. Zeroes that range: a driver that names the wrong one destroys data. False: an error. */
+static bool clear_range(const struct virtio_blk *blk, uint64_t offset, uint64_t left)
+{
+	static uint8_t zeroes[CHUNK];
+
+	if (!fallocate(blk->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)left))
+		return true;
+	while (left) {
+		size_t len = left < CHUNK ? (size_t)left : CHUNK;
+
+		if (!medium_io(blk, true, zeroes, len, offset))
+			return false;
+		offset += len;
+		left -= len;
+	}
+	return true;
+}
+
+/* Locks: held, dropped around the medium. False: the guest's memory is out of reach. */
+static bool serve_ranges(struct virtio_blk *blk, struct request *r)
+{
+	bool discard = r->type == VIRTIO_BLK_T_DISCARD;
+	uint32_t most = discard ? blk->options.discard_sectors : blk->options.zeroes_sectors;
+	struct virtio_blk_discard_write_zeroes range;
+
+	for (uint64_t at = 0; at < r->bytes && r->status == VIRTIO_BLK_S_OK; at += sizeof(range)) {
+		struct vring *ring = live(blk);
+
+		if (!ring)
+			return false;
+		if (!vring_chain_read(ring, &r->chain, sizeof(struct virtio_blk_req) + at, &range, sizeof(range))) {
+			ring->broken = true;
+			return false;
+		}
+		if (!range.num_sectors || range.num_sectors > most || (range.flags & (discard ? ~0u : ~1u)) ||
+		    range.sector > blk->capacity || range.num_sectors > blk->capacity - range.sector) {
+			bus_blame(&blk->dev.bus, "virtio 5.2.6.1",
+				  "request type %u has a range of %u sectors at %llu with flags 0x%x", r->type,
+				  range.num_sectors, (unsigned long long)range.sector, range.flags);
+			r->status = VIRTIO_BLK_S_IOERR;
+			return true;
+		}
+		pthread_mutex_unlock(&blk->lock);
+		if (!clear_range(blk, range.sector * SECTOR, (uint64_t)range.num_sectors * SECTOR))
+			r->status = VIRTIO_BLK_S_IOERR;
+		pthread_mutex_lock(&blk->lock);
+		blk->stats.discards += discard;
+		blk->stats.zeroes += !discard;
+	}
+	return true;
+}
+
 /* Locks: held, dropped around the medium. False: no outcome. */
 static bool serve(struct virtio_blk *blk, struct request *r)
 {
@@ -448,6 +597,11 @@ static bool serve(struct virtio_blk *blk, struct request *r)
 	case VIRTIO_BLK_T_FLUSH:
 		blk->stats.flushes++;
 		sync_medium(blk, r);
+		break;
+	case VIRTIO_BLK_T_DISCARD:
+	case VIRTIO_BLK_T_WRITE_ZEROES:
+		if (!serve_ranges(blk, r))
+			return false;
 		break;
 	default:
 		memcpy(serial, blk->options.serial, sizeof(serial));
@@ -660,7 +814,9 @@ static bool work(struct virtio_blk *blk, struct vring *ring, uint64_t random)
 	}
 	if (!next)
 		next = nth_ready(blk, choice);
-	if (next->state == REQUEST_FETCHED)
+	if (next->state == REQUEST_FETCHED && next->type == VIRTIO_BLK_T_GET_ID && blk->id_wait)
+		blk->id_wait--;
+	else if (next->state == REQUEST_FETCHED)
 		perform(blk, next);
 	else
 		give_back(blk, ring, next);
@@ -929,7 +1085,7 @@ struct device *virtio_blk_create(const struct virtio_blk_options *o, const char 
 	}
 	blk->dev.ops = &blk_ops;
 	blk->options = complete;
-	blk->writeback = true;
+	blk->writeback = !complete.writethrough;
 	blk->fd = -1;
 	pthread_mutex_init(&blk->lock, NULL);
 	pthread_cond_init(&blk->changed, NULL);

@@ -36,16 +36,35 @@ enum virtio_blk_fault {
 	FAULT_GONE,
 };
 
+/* What becomes of GET_ID; each does so ever again. */
+enum virtio_blk_id {
+	ID_SOUND,
+	ID_FAILS,
+	ID_FAILS_ONCE,
+	ID_NEVER, /* it is not returned before the next reset */
+};
+
 struct virtio_blk_options {
 	struct virtio_pci_options pci;
-	uint32_t seg_max;     /* data segments per request */
-	uint32_t blk_size;    /* bytes */
+	uint32_t seg_max;  /* data segments per request */
+	uint32_t blk_size; /* bytes */
+	uint32_t size_max; /* bytes of a data segment */
+	uint8_t physical_exp, alignment;
+	uint16_t min_io;
+	uint32_t opt_io;
+	uint32_t discard_sectors, discard_seg, discard_alignment;
+	uint32_t zeroes_sectors, zeroes_seg;
+	bool zeroes_may_unmap;
+	bool writethrough;    /* `writeback` is 0 from a reset on */
+	bool cache_stuck;     /* and keeps its value whatever is written */
 	uint32_t outstanding; /* requests fetched and not returned, at most */
 	uint32_t batch;       /* returned requests per interrupt, at most */
 	bool reorder;
 	bool used_len; /* used.len counts what the chain has to write, as in QEMU; else it is 0 */
 	bool read_only;
 	char serial[21]; /* of GET_ID; empty: the type is unsupported */
+	enum virtio_blk_id id;
+	uint32_t id_delay; /* steps that a GET_ID takes */
 	enum virtio_blk_fault fault;
 	uint32_t fault_after; /* requests that go well first */
 	uint32_t fault_every; /* 0: the fault strikes once; n: again after every n requests */

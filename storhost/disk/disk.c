@@ -144,7 +144,9 @@ static int identify(struct disk *disk, struct error *err)
 	/* StorPort asks for the list and for the pages 80 and 83 that it names; it lives without. */
 	if (disk_command(disk, pages, 6, DIRECTION_IN, vpd, sizeof(vpd), &ignored) &&
 	    ignored.srb_status == SRB_STATUS_SUCCESS) {
-		for (uint8_t i = 4; i < 4 + vpd[3] && i < ignored.transferred; i++) {
+		uint32_t listed = ignored.transferred;
+
+		for (uint8_t i = 4; i < 4 + vpd[3] && i < listed; i++) {
 			uint8_t page[6] = { SCSIOP_INQUIRY, 1, vpd[i], 0, 255, 0 }, answer[255];
 
 			if (vpd[i] == 0x80 || vpd[i] == 0x83)

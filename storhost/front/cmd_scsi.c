@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* storhost scsi: one SCSI command through the hosted driver. */
+/* storhost scsi: one SCSI command through the hosted driver, or several one after the other. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,12 +10,17 @@
 #include "verify/verify.h"
 
 #define DATA_MAX (1u << 20)
+#define THEN_MAX 8
 
 struct scsi_arguments {
 	struct machine_options machine;
 	uint8_t cdb[16], cdb_length;
 	const char *out_path;
 	int64_t in_length; /* -1: by the command's own allocation length */
+	struct {
+		uint8_t cdb[16], cdb_length;
+	} then[THEN_MAX]; /* commands that follow on the same machine; they send no data */
+	unsigned then_count;
 	bool json;
 };
 
@@ -69,6 +74,27 @@ static int parse_cdb(struct scsi_arguments *arguments, int count, char **bytes)
 	return 0;
 }
 
+/* The bytes of a command that follows, as one text. */
+static int parse_then(struct scsi_arguments *arguments, const char *value)
+{
+	unsigned n = 0;
+
+	if (arguments->then_count == THEN_MAX)
+		return cli_usage("at most %u commands follow", THEN_MAX);
+	while (*value) {
+		char *end;
+		unsigned long byte = strtoul(value, &end, 16);
+
+		if (end == value || byte > 0xff || n == 16)
+			return cli_usage("--then is 1 to 16 bytes in hexadecimal, not '%s'", value);
+		arguments->then[arguments->then_count].cdb[n++] = (uint8_t)byte;
+		for (value = end; *value == ' '; value++)
+			;
+	}
+	arguments->then[arguments->then_count++].cdb_length = (uint8_t)n;
+	return n ? 0 : cli_usage("--then has no bytes");
+}
+
 /* One --name value; 0, or what the command returns. */
 static int parse_option(struct scsi_arguments *arguments, const char *name, const char *value)
 {
@@ -87,6 +113,8 @@ static int parse_option(struct scsi_arguments *arguments, const char *name, cons
 			return cli_usage("--in must be a number of bytes up to %u", DATA_MAX);
 		return 0;
 	}
+	if (!strcmp(name, "then"))
+		return parse_then(arguments, value);
 	known = machine_option(&arguments->machine, name, value, &err);
 	if (known < 0)
 		return cli_fail(NULL, &err);
@@ -150,26 +178,48 @@ static void print_hex(const uint8_t *data, uint32_t length)
 	}
 }
 
-static void print_json(const struct machine *machine, const struct port_request *request, const uint8_t *data)
+/* What came back, as members of an object that is open. */
+static void json_answer(struct json *json, const struct port_request *request, const uint8_t *data)
 {
 	static char hex[2 * DATA_MAX + 1];
-	struct json json;
 	char text[80];
 
-	json_begin(&json, stdout);
-	json_open_object(&json, NULL);
-	json_unsigned(&json, "srb_status", request->srb_status);
-	json_unsigned(&json, "scsi_status", request->scsi_status);
-	json_unsigned(&json, "transferred", request->transferred);
+	json_unsigned(json, "srb_status", request->srb_status);
+	json_unsigned(json, "scsi_status", request->scsi_status);
+	json_unsigned(json, "transferred", request->transferred);
 	disk_describe(request, text, sizeof(text));
-	json_string(&json, "result", request->srb_status == 1 ? "GOOD" : text);
+	json_string(json, "result", request->srb_status == 1 ? "GOOD" : text);
 	for (uint32_t i = 0; i < request->sense_length; i++)
 		snprintf(hex + 2 * i, 3, "%02x", request->sense[i]);
-	json_string(&json, "sense", request->sense_length ? hex : NULL);
+	json_string(json, "sense", request->sense_length ? hex : NULL);
 	hex[0] = '\0';
 	for (uint32_t i = 0; request->direction == DIRECTION_IN && i < request->transferred; i++)
 		snprintf(hex + 2 * i, 3, "%02x", data[i]);
-	json_string(&json, "data", request->direction == DIRECTION_IN ? hex : NULL);
+	json_string(json, "data", request->direction == DIRECTION_IN ? hex : NULL);
+}
+
+/* A command and what came of it. */
+struct answer {
+	struct port_request request;
+	uint8_t *data;
+};
+
+static void print_json(const struct machine *machine, const struct answer *answers, unsigned count)
+{
+	struct json json;
+
+	json_begin(&json, stdout);
+	json_open_object(&json, NULL);
+	json_answer(&json, &answers[0].request, answers[0].data);
+	if (count > 1) {
+		json_open_array(&json, "then");
+		for (unsigned i = 1; i < count; i++) {
+			json_open_object(&json, NULL);
+			json_answer(&json, &answers[i].request, answers[i].data);
+			json_close(&json);
+		}
+		json_close(&json);
+	}
 	machine_report(machine, &json);
 	json_close(&json);
 	json_end(&json);
@@ -187,54 +237,71 @@ static void print_refusal(const struct machine *machine, const struct error *err
 	json_end(&json);
 }
 
-static void print_text(const struct machine *machine, const struct port_request *request, const uint8_t *data)
+static void print_text(const struct machine *machine, const struct answer *answers, unsigned count)
 {
 	char text[80];
 
-	disk_describe(request, text, sizeof(text));
-	printf("%s, %u bytes transferred\n", request->srb_status == 1 ? "GOOD" : text, request->transferred);
-	if (request->direction == DIRECTION_IN)
-		print_hex(data, request->transferred);
+	for (unsigned i = 0; i < count; i++) {
+		const struct port_request *request = &answers[i].request;
+
+		disk_describe(request, text, sizeof(text));
+		printf("%s, %u bytes transferred\n", request->srb_status == 1 ? "GOOD" : text, request->transferred);
+		if (request->direction == DIRECTION_IN)
+			print_hex(answers[i].data, request->transferred);
+	}
 	machine_summary(machine, stderr);
 }
 
-/* Sends the command on a machine that runs. */
-static int send_command(struct machine *machine, const struct scsi_arguments *arguments)
+/* One command that sends nothing; false: the machine died. */
+static bool receive(struct machine *machine, const uint8_t *cdb, uint8_t cdb_length, uint32_t length,
+		    struct answer *answer)
 {
-	enum request_direction direction = arguments->out_path ? DIRECTION_OUT : DIRECTION_IN;
-	struct port_request request;
-	uint8_t *data = NULL;
-	uint32_t length = 0;
-	struct error err;
-	bool good;
+	if (length > DATA_MAX)
+		length = DATA_MAX;
+	answer->data = calloc(1, length ? length : 1);
+	return disk_command(machine->disk, cdb, cdb_length, length ? DIRECTION_IN : DIRECTION_NONE, answer->data,
+			    length, &answer->request);
+}
 
-	if (arguments->out_path) {
-		if (read_file(arguments->out_path, &data, &length))
-			return CLI_FAILED;
+static bool send_first(struct machine *machine, const struct scsi_arguments *arguments, uint32_t length,
+		       struct answer *answer)
+{
+	if (arguments->out_path)
+		return disk_command(machine->disk, arguments->cdb, arguments->cdb_length,
+				    length ? DIRECTION_OUT : DIRECTION_NONE, answer->data, length, &answer->request);
+	length = arguments->in_length >= 0 ? (uint32_t)arguments->in_length
+					   : length_from_cdb(arguments->cdb, disk_info(machine->disk)->block_size);
+	return receive(machine, arguments->cdb, arguments->cdb_length, length, answer);
+}
+
+/* Sends the commands on a machine that runs; the status is the first one's. */
+static int send_commands(struct machine *machine, const struct scsi_arguments *arguments)
+{
+	struct answer answers[1 + THEN_MAX] = { 0 };
+	uint32_t block_size = disk_info(machine->disk)->block_size, length = 0;
+	unsigned count = 1;
+	struct error err;
+	bool alive;
+	int status;
+
+	if (arguments->out_path && read_file(arguments->out_path, &answers[0].data, &length))
+		return CLI_FAILED;
+	alive = send_first(machine, arguments, length, &answers[0]);
+	for (unsigned i = 0; alive && i < arguments->then_count; i++, count++)
+		alive = receive(machine, arguments->then[i].cdb, arguments->then[i].cdb_length,
+				length_from_cdb(arguments->then[i].cdb, block_size), &answers[count]);
+	if (alive) {
+		machine_stop(machine);
+		(arguments->json ? print_json : print_text)(machine, answers, count);
+		status = answers[0].request.srb_status == 1 ? CLI_OK : CLI_FINDINGS;
 	} else {
-		length = arguments->in_length >= 0
-				 ? (uint32_t)arguments->in_length
-				 : length_from_cdb(arguments->cdb, disk_info(machine->disk)->block_size);
-		if (length > DATA_MAX)
-			length = DATA_MAX;
-		data = calloc(1, length ? length : 1);
-	}
-	if (!length)
-		direction = DIRECTION_NONE;
-	if (!disk_command(machine->disk, arguments->cdb, arguments->cdb_length, direction, data, length, &request)) {
-		free(data);
 		error_set(&err, "the command did not end: %s", cpu_death());
 		cli_fail(arguments->machine.driver, &err);
-		return CLI_FINDINGS;
+		status = CLI_FINDINGS;
 	}
-	machine_stop(machine);
-	if (arguments->json)
-		print_json(machine, &request, data);
-	else
-		print_text(machine, &request, data);
-	good = request.srb_status == 1;
-	free(data);
-	return good ? CLI_OK : CLI_FINDINGS;
+	for (unsigned i = 0; i < count; i++)
+		free(answers[i].data);
+	return status;
 }
 
 int cmd_scsi(int argc, char **argv)
@@ -257,7 +324,7 @@ int cmd_scsi(int argc, char **argv)
 		machine_free(&machine);
 		return CLI_FINDINGS;
 	}
-	status = send_command(&machine, &arguments);
+	status = send_commands(&machine, &arguments);
 	machine_free(&machine);
 	return status == CLI_OK && verify_findings() ? CLI_FINDINGS : status;
 }

@@ -308,6 +308,8 @@ static const struct counter {
 	COUNTER("bytes_read", OF_DEVICE, device_stats, bytes_read),
 	COUNTER("bytes_written", OF_DEVICE, device_stats, bytes_written),
 	COUNTER("flushes", OF_DEVICE, device_stats, flushes),
+	COUNTER("discards", OF_DEVICE, device_stats, discards),
+	COUNTER("zeroes", OF_DEVICE, device_stats, zeroes),
 	COUNTER("faults", OF_DEVICE, device_stats, faults),
 	COUNTER("max_transfer", OF_LIMITS, port_limits, max_transfer),
 	COUNTER("physical_breaks", OF_LIMITS, port_limits, physical_breaks),

@@ -303,6 +303,102 @@ static void get_id_returns_the_serial_where_there_is_one(void **state)
 	rig_one_blame(rig, "virtio 5.2.6.1");
 }
 
+static uint8_t ranges(struct rig *rig, uint32_t type, const struct virtio_blk_discard_write_zeroes *range,
+		      unsigned count)
+{
+	uint64_t header = rig_alloc(rig, sizeof(struct virtio_blk_req), 16), status = rig_alloc(rig, 1, 1);
+	uint64_t data = rig_alloc(rig, count * (uint32_t)sizeof(*range), 16);
+	struct virtio_blk_req req = { .type = type };
+	uint32_t id, len;
+	uint8_t answer = 0xFF;
+
+	rig_put(rig, header, &req, sizeof(req));
+	rig_put(rig, data, range, count * (uint32_t)sizeof(*range));
+	rig_desc(rig, 0, header, sizeof(req), NEXT, 1);
+	rig_desc(rig, 1, data, count * (uint32_t)sizeof(*range), NEXT, 2);
+	rig_desc(rig, 2, status, 1, WRITE, 0);
+	rig_offer(rig, 0);
+	rig_kick(rig);
+	rig_run(rig);
+	assert_true(rig_pop(rig, &id, &len));
+	rig_get(rig, status, &answer, 1);
+	return answer;
+}
+
+static void ranges_that_are_taken_away_read_as_zeroes_and_no_others(void **state)
+{
+	static const struct virtio_blk_discard_write_zeroes two[2] = { { .sector = 3, .num_sectors = 2 },
+								       { .sector = 9, .num_sectors = 1 } };
+	struct rig *rig = *state;
+
+	rig_bring_up(rig, 0);
+	assert_int_equal(ranges(rig, VIRTIO_BLK_T_DISCARD, two, 2), VIRTIO_BLK_S_OK);
+	assert_int_equal(ranges(rig, VIRTIO_BLK_T_WRITE_ZEROES, two + 1, 1), VIRTIO_BLK_S_OK);
+	rig_no_blame(rig);
+	for (uint64_t i = 0; i < 12 * 512; i++) {
+		bool gone = i / 512 == 3 || i / 512 == 4 || i / 512 == 9;
+
+		assert_int_equal(rig_disk_byte(rig, i), gone ? 0 : rig_pattern(i));
+	}
+}
+
+static void ranges_beyond_a_limit_are_blamed(void **state)
+{
+	static const struct virtio_blk_discard_write_zeroes bad[] = {
+		{ .sector = 0, .num_sectors = 9 },
+		{ .sector = 0, .num_sectors = 0 },
+		{ .sector = RIG_SECTORS - 1, .num_sectors = 2 },
+		{ .sector = UINT64_MAX, .num_sectors = 1 },
+		{ .sector = 0, .num_sectors = 1, .flags = 1 },
+	};
+	struct rig *rig = *state;
+
+	rig_bring_up(rig, 0);
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_int_equal(ranges(rig, VIRTIO_BLK_T_DISCARD, &bad[i], 1), VIRTIO_BLK_S_IOERR);
+		rig_one_blame(rig, "virtio 5.2.6.1");
+	}
+	assert_int_equal(ranges(rig, VIRTIO_BLK_T_DISCARD, bad, 3), VIRTIO_BLK_S_IOERR);
+	rig_one_blame(rig, "virtio 5.2.6.1");
+	assert_int_equal(rig_disk_byte(rig, 5), rig_pattern(5));
+}
+
+static void ranges_of_a_feature_that_was_not_negotiated_are_blamed(void **state)
+{
+	static const struct virtio_blk_discard_write_zeroes one = { .sector = 0, .num_sectors = 1 };
+	struct rig *rig = *state;
+
+	rig_bring_up(rig, VIRTIO_FEATURE(VIRTIO_F_VERSION_1));
+	assert_int_equal(ranges(rig, VIRTIO_BLK_T_DISCARD, &one, 1), VIRTIO_BLK_S_UNSUPP);
+	rig_one_blame(rig, "virtio 5.2.6.1");
+}
+
+static void a_segment_longer_than_size_max_is_blamed(void **state)
+{
+	struct rig *rig = *state;
+	uint64_t data = buffer(rig, 1024);
+
+	rig_bring_up(rig, 0);
+	assert_int_equal(rig_request(rig, VIRTIO_BLK_T_IN, 0, data, 512), VIRTIO_BLK_S_OK);
+	rig_no_blame(rig);
+	assert_int_equal(rig_request(rig, VIRTIO_BLK_T_IN, 0, data, 1024), VIRTIO_BLK_S_IOERR);
+	rig_one_blame(rig, "virtio 5.2.6.1");
+}
+
+static void a_piece_of_a_block_is_blamed(void **state)
+{
+	struct rig *rig = *state;
+	uint64_t data = buffer(rig, 4096);
+
+	rig_bring_up(rig, 0);
+	assert_int_equal(rig_request(rig, VIRTIO_BLK_T_IN, 8, data, 4096), VIRTIO_BLK_S_OK);
+	rig_no_blame(rig);
+	assert_int_equal(rig_request(rig, VIRTIO_BLK_T_IN, 8, data, 512), VIRTIO_BLK_S_IOERR);
+	rig_one_blame(rig, "virtio 5.2.5");
+	assert_int_equal(rig_request(rig, VIRTIO_BLK_T_IN, 1, data, 4096), VIRTIO_BLK_S_IOERR);
+	rig_one_blame(rig, "virtio 5.2.5");
+}
+
 static void contract_3_1_the_last_sector_can_be_read_and_written(void **state)
 {
 	struct rig *rig = *state;
@@ -879,6 +975,13 @@ int main(void)
 		RIG_TEST(contract_3_1_past_the_capacity_is_ioerr, "contract"),
 		RIG_TEST(contract_3_1_a_total_that_is_no_multiple_of_512_is_ioerr, "contract"),
 		RIG_TEST(contract_3_1_there_are_1_to_seg_max_data_segments, "contract,seg-max=30"),
+		RIG_TEST(ranges_that_are_taken_away_read_as_zeroes_and_no_others,
+			 "contract,features=+discard+write_zeroes,discard-seg=2"),
+		RIG_TEST(ranges_beyond_a_limit_are_blamed,
+			 "contract,features=+discard,discard-seg=2,discard-sectors=8"),
+		RIG_TEST(ranges_of_a_feature_that_was_not_negotiated_are_blamed, "contract,features=+discard"),
+		RIG_TEST(a_segment_longer_than_size_max_is_blamed, "contract,features=+size_max,size-max=512"),
+		RIG_TEST(a_piece_of_a_block_is_blamed, "contract,blk-size=4096"),
 		RIG_TEST(contract_3_1_ioprio_is_0, "contract"),
 		RIG_TEST(contract_3_1_a_request_has_a_header_and_a_status, "contract"),
 		RIG_TEST(data_of_the_other_direction_is_refused, "contract"),

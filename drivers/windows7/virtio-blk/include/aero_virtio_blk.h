@@ -4,12 +4,15 @@
  *
  * The path of a request
  *   HwBuildIo    decodes the CDB, writes the Request into the SRB extension: header, descriptor table, status byte.
- *   HwStartIo    asks the state once, then hands the Request to VblkSubmit, or what needs no device to scsi.c.
+ *   HwStartIo    asks the state once, then hands the Request to VblkSubmit, or to scsi.c what is not a plain read, write
+ *                or flush: it answers, or prepares one device request or a sequence of them (steps.c).
  *   VblkSubmit   checks the range, enters the Request into the ring, rings the doorbell if the device wants it.
  *                (VblkTrySubmit is the same for whatever finds nothing in its way; HwStartIo tries it first.)
  *   interrupt    notes what happened and queues the DPC; it takes no lock and touches no ring.
  *   DPC          VblkCollect under StorPort's StartIo lock, then, without it, VblkFinishList: outcome → SRB → StorPort.
  * Whatever is refused on the way becomes an outcome, and VblkFinish is the only way out.
+ * A Request of several device requests comes back after each; VblkSort has the next one built and sets the Request
+ * aside, and VblkResume, in the same DPC, enters it into the ring when the drain is over.
  *
  * States
  *
@@ -49,7 +52,7 @@
  *              * Every Request was returned, unless the device refused to stop when it was removed in order (I6).
  *
  * Invariants
- *   I1 An SRB is in exactly one of: StorPort's hands, the ring, a list on its way to VblkFinish.
+ *   I1 An SRB is in exactly one of: StorPort's hands, the ring, Aside, a list on its way to VblkFinish.
  *   I2 A head index is free or names one Request, in memory that the device cannot reach.
  *   I3 What the device can write is read once, and checked before it is used.
  *   I4 The ring is touched only under its lock, StorPort's StartIo lock, or while no callback that takes it can run.
@@ -80,6 +83,7 @@
 #include <storport.h>
 #include <ntddscsi.h>
 
+#include "disk.h"
 #include "virtio_blk_spec.h"
 #include "virtio_pci_modern_miniport.h"
 #include "virtqueue_split_legacy.h"
@@ -123,8 +127,11 @@ typedef enum _VBLK_OUTCOME {
     VblkOutcomeOutOfRange,
     VblkOutcomeInvalidField,
     VblkOutcomeSavingUnsupported,
+    VblkOutcomeListLength,
+    VblkOutcomeInvalidList,
     VblkOutcomeCapacityChanged,
     VblkOutcomeWriteProtected,
+    VblkOutcomeMiscompare,
     VblkOutcomeCount
 } VBLK_OUTCOME;
 
@@ -158,7 +165,7 @@ C_ASSERT(VblkReasonCapsNotContract - VblkReasonCapsNoList == VirtioPciCapsNotCon
 typedef enum _VBLK_KIND {
     VblkKindDevice,  /* for VblkSubmit */
     VblkKindNothing, /* succeeds without the device, if its range is right */
-    VblkKindScsi,    /* answered without the device */
+    VblkKindScsi,    /* for scsi.c, which answers it or prepares it for the device */
     VblkKindAnswered /* Outcome says how it ends */
 } VBLK_KIND;
 
@@ -171,6 +178,7 @@ typedef struct _VBLK_WIRE {
     UCHAR Status;
     UCHAR Reserved[15];
     struct virtq_desc Table[3]; /* header, data segments, status: as many entries as the adapter's limit allows */
+                                /* the area follows: Adapter->AreaBytes */
 } VBLK_WIRE, *PVBLK_WIRE;
 
 /* No device writes this, so a Request that comes back with it was never carried out. */
@@ -201,14 +209,41 @@ struct _VBLK_REQUEST {
 #define VBLK_REQUEST_FLUSHES 0x4
 #define VBLK_REQUEST_FUA                                                                                               \
     0x800 /* forced unit access: not finished before a flush has succeeded, if the device has one */
+#define VBLK_REQUEST_STEPS 0x1000   /* of several device requests, or one whose end is not the Request's: steps.c */
+#define VBLK_REQUEST_NO_DATA 0x2000 /* nothing is transferred, whatever the SRB's buffer */
+/* What comes back with any of these is not simply over. */
+#define VBLK_REQUEST_SORTED (VBLK_REQUEST_FUA | VBLK_REQUEST_STEPS | VBLK_REQUEST_NO_DATA)
 
 C_ASSERT(FIELD_OFFSET(VBLK_REQUEST, Wire) <= 48);
+C_ASSERT(sizeof(VBLK_REQUEST) == RTL_SIZEOF_THROUGH_FIELD(VBLK_REQUEST, Wire.Table));
 C_ASSERT(FIELD_OFFSET(VBLK_REQUEST, Wire.Table) % sizeof(struct virtq_desc) == 0);
 
-/* Bytes of SRB extension for tables of Segments data entries. */
-#define VBLK_REQUEST_BYTES(Segments)                                                                                   \
-    (VBLK_REQUEST_ALIGNMENT - 1 + FIELD_OFFSET(VBLK_REQUEST, Wire.Table) +                                             \
-     ((Segments) + VBLK_TABLE_OVERHEAD) * sizeof(struct virtq_desc))
+/*
+ * What is left of a Request of several device requests. It lies behind the area, in which such a Request has either
+ * more of its table or data of its own.
+ */
+typedef struct _VBLK_STEPS {
+    PSTOR_SCATTER_GATHER_LIST Scatter; /* of a transfer that is cut */
+    PUCHAR Data;                       /* the SRB's buffer where it is mapped, or NULL */
+    ULONGLONG First;                   /* block where the command begins */
+    ULONGLONG Blocks;                  /* of the command */
+    ULONGLONG Total;                   /* what the stage is about: blocks, but for a discard descriptors */
+    ULONGLONG Done;                    /* of these */
+    ULONG Now;                         /* of these, what the device is doing; a discard counts when it is built */
+    ULONG Element;                     /* of Scatter: where the rest begins, */
+    ULONG Offset;                      /* and where in it */
+    ULONG Payload;                     /* bytes of own data of the device request, or 0 */
+    UCHAR Stage;                       /* VBLK_STAGE */
+    UCHAR Next;                        /* the stage that follows, or VblkStageOver */
+    BOOLEAN Unmap;                     /* zeroes may be written by taking blocks away */
+} VBLK_STEPS, *PVBLK_STEPS;
+
+/* Entries of the table in front of the area: what one data segment takes. */
+#define VBLK_TABLE_ENTRIES 3
+
+/* Bytes of SRB extension with an area of so many. */
+#define VBLK_REQUEST_BYTES(AreaBytes)                                                                                  \
+    (VBLK_REQUEST_ALIGNMENT - 1 + sizeof(VBLK_REQUEST) + (AreaBytes) + sizeof(VBLK_STEPS))
 
 typedef struct _VBLK_LIST {
     PVBLK_REQUEST First;
@@ -217,8 +252,10 @@ typedef struct _VBLK_LIST {
 
 /* More elements than this a scatter list never has, whichever way NumberOfPhysicalBreaks is read: 1 MiB, misaligned. */
 #define VBLK_MAX_SEGMENTS 258
-/* One misaligned page is two segments, and one more keeps both readings of NumberOfPhysicalBreaks true. */
-#define VBLK_MIN_SEGMENTS 3
+/* Windows 7 is promised no fewer: longer lists than the device takes are cut. [reference 3.7] */
+#define VBLK_MIN_BREAKS 17
+/* A transfer of so many pages may be misaligned, and has this many elements then. */
+#define VBLK_TRANSFER_BYTES(Breaks) (((Breaks) - 1) * PAGE_SIZE)
 
 #define VBLK_SECTOR_SHIFT 9
 
@@ -235,10 +272,10 @@ struct _VBLK_ADAPTER {
      */
 
     /* Constant while Running. */
-    ULONGLONG BlockBytes;
-    ULONGLONG BlockSectors; /* BlockBytes in the unit of virtio_blk_req */
-    ULONG BlockShift;       /* log2(BlockBytes) */
-    ULONG MaxSegments;      /* data segments of one Request */
+    ULONGLONG PlainBlockBytes; /* of a block; 0 where a scatter element may be more than one segment */
+    ULONGLONG BlockSectors;    /* of a block, in the unit of virtio_blk_req */
+    ULONG BlockShift;          /* log2 of a block's bytes */
+    ULONG MaxSegments;         /* data segments of one device request; 0: a chain has no room for one of its own */
     BOOLEAN ReadOnly;
     BOOLEAN Flush; /* the device has a volatile cache and VIRTIO_BLK_T_FLUSH */
     USHORT ConfigVector;
@@ -254,8 +291,9 @@ struct _VBLK_ADAPTER {
     BOOLEAN UnitAttention; /* the capacity changed and nobody was told */
     BOOLEAN QueueDepthSet;
     UCHAR ConfigGeneration;
-    UCHAR DpcsSinceLook;    /* at the configuration, where it shares a message */
-    PVBLK_REQUEST Suspects; /* came back untouched: the device may still write to them */
+    UCHAR DpcsSinceLook; /* at the configuration, where it shares a message */
+    BOOLEAN Doubtful;    /* one of Aside came back untouched: the device may still write to it */
+    PVBLK_REQUEST Aside; /* out of the ring and not over: the last one first */
     ULONGLONG CapacityBlocks;
     ULONGLONG OpenBlocks; /* CapacityBlocks where VblkTrySubmit may go ahead, otherwise 0: VblkUpdateOpen */
     VIRTQUEUE Queue;
@@ -265,6 +303,19 @@ struct _VBLK_ADAPTER {
     VBLK_REASON Untold;   /* noted where the event log is out of reach */
 
     ULONGLONG Features; /* as negotiated; constant while Running */
+
+    /* What commands are told, and how they are cut. Constant while Running, but for what Disk says of the cache. */
+    VBLK_DISK Disk;
+    ULONG Breaks;            /* NumberOfPhysicalBreaks */
+    ULONG AreaBytes;         /* of every Request: behind its first table entries, in front of its VBLK_STEPS */
+    ULONG SegmentBytes;      /* of one data segment, at most */
+    ULONG MaxDiscardBlocks;  /* of one range */
+    ULONG MaxDiscardRanges;  /* of one device request */
+    ULONG MaxZeroBlocks;     /* of one device request */
+    BOOLEAN WriteBackChosen; /* Disk.WriteBack is what MODE SELECT asked for: it outlives resets */
+    BOOLEAN SerialKnown;     /* Disk.Serial is right; under the StartIo lock */
+    BOOLEAN SerialAsked;     /* since the last reset */
+    UCHAR SerialFailures;
     STOR_DPC Dpc;
     VIRTIO_PCI Pci;
     VBLK_BAR Bar[6];
@@ -298,6 +349,17 @@ FORCEINLINE PVBLK_REQUEST VblkRequestOf(PSCSI_REQUEST_BLOCK Srb) {
                            ~(ULONG_PTR)(VBLK_REQUEST_ALIGNMENT - 1));
 }
 
+FORCEINLINE PVBLK_STEPS VblkStepsOf(const VBLK_ADAPTER *Adapter, PVBLK_REQUEST Request) {
+    return (PVBLK_STEPS)(PVOID)((PUCHAR)(Request + 1) + Adapter->AreaBytes);
+}
+
+FORCEINLINE VOID VblkSetEntry(struct virtq_desc *Entry, ULONGLONG Address, ULONG Length, USHORT Flags, USHORT Next) {
+    Entry->addr = Address;
+    Entry->len = Length;
+    Entry->flags = Flags;
+    Entry->next = Next;
+}
+
 FORCEINLINE VOID VblkListInitialize(PVBLK_LIST List) {
     List->First = NULL;
     List->Last = &List->First;
@@ -318,7 +380,12 @@ FORCEINLINE VOID VblkQueueDpc(PVBLK_ADAPTER Adapter) {
 
 /* The device broke the ring's rules, or returned what it never carried out: only a reset helps. */
 FORCEINLINE BOOLEAN VblkIsBroken(const VBLK_ADAPTER *Adapter) {
-    return (BOOLEAN)(Adapter->Queue.Broken || Adapter->Suspects != NULL);
+    return (BOOLEAN)(Adapter->Queue.Broken || Adapter->Doubtful);
+}
+
+/* The drain left something for VblkServiceState. */
+FORCEINLINE BOOLEAN VblkIsDisturbed(const VBLK_ADAPTER *Adapter) {
+    return (BOOLEAN)(Adapter->Queue.Broken || Adapter->Aside != NULL);
 }
 
 FORCEINLINE BOOLEAN VblkHasFeature(const VBLK_ADAPTER *Adapter, ULONG Bit) {
@@ -342,6 +409,11 @@ DRIVER_INITIALIZE DriverEntry;
 /* ---- adapter.c ---- */
 
 HW_FIND_ADAPTER VblkHwFindAdapter;
+
+/* ---- limits.c ---- */
+
+/* What the device offers becomes what we take of it, and Adapter's limits. The device is at DRIVER. IRQL: PASSIVE. */
+VBLK_REASON VblkReadLimits(PVBLK_ADAPTER Adapter);
 
 /* ---- lifecycle.c ---- */
 
@@ -370,6 +442,9 @@ VOID VblkLookAtConfig(PVBLK_ADAPTER Adapter);
  */
 VBLK_OUTCOME VblkBeginRemove(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb, BOOLEAN Surprise);
 
+/* Tells the device to use its volatile cache, or not to. FALSE: it does not. Locks: StartIo. */
+BOOLEAN VblkSetWriteBack(PVBLK_ADAPTER Adapter, BOOLEAN On);
+
 #if DBG
 VOID VblkAssertState(PVBLK_ADAPTER Adapter);
 #else
@@ -380,6 +455,12 @@ VOID VblkAssertState(PVBLK_ADAPTER Adapter);
 
 HW_BUILDIO VblkHwBuildIo;
 HW_STARTIO VblkHwStartIo;
+
+/* Where the device sees Bytes of Request from Wire on, and TablePhysical. 0: nowhere, or not in one piece. */
+ULONGLONG VblkLocateBytes(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request, ULONG Bytes);
+
+/* Makes Request a flush for VblkSubmitChecked; Success: the device has no volatile cache, so there is nothing to do. */
+VBLK_OUTCOME VblkPrepareFlush(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request);
 
 /* ---- inflight.c: locks for all of these: StartIo (or nobody else runs: HwAdapterControl) ---- */
 
@@ -396,11 +477,17 @@ VBLK_OUTCOME VblkSubmit(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request);
  */
 BOOLEAN VblkTrySubmit(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request);
 
-/* The same without a range: a flush of everything, whatever the capacity. */
-VBLK_OUTCOME VblkSubmitFlush(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request);
+/* The same for VblkKindDevice whose range was checked, or which has none. */
+VBLK_OUTCOME VblkSubmitChecked(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request);
+
+/* Enters what was set aside, as far as there is room; what there is none for stays. */
+VOID VblkResume(PVBLK_ADAPTER Adapter);
 
 /* Makes Request, whose TablePhysical is known, a flush. */
 VOID VblkMakeFlush(PVBLK_REQUEST Request);
+
+/* How a Request ends whose status byte says anything but OK. */
+VBLK_OUTCOME VblkErrorOutcome(const VBLK_REQUEST *Request, UCHAR Status);
 
 /*
  * Appends what the device has finished to Finished, outcomes set, and asks for the next interrupt. Where it stops
@@ -430,7 +517,10 @@ VOID VblkFinishList(PVBLK_ADAPTER Adapter, PVBLK_LIST List);
 
 /* ---- scsi.c ---- */
 
-/* Answers a command that needs no device. The Srb's buffer is mapped. Locks: StartIo. */
+/*
+ * Answers a command, or, Pending, prepares its Request for VblkSubmitChecked. The Srb's buffer is mapped.
+ * Locks: StartIo.
+ */
 VBLK_OUTCOME VblkScsiCommand(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb);
 
 /* ---- ioctl.c ---- */

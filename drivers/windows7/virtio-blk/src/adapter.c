@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * HwFindAdapter: whether the device is ours to drive, where its registers are, what it can take, and the memory for it.
+ * HwFindAdapter: whether the device is ours to drive, where its registers are, and the memory for its queue.
  * Nothing else runs yet. Every refusal has a reason, told once, and leaves the device alone.
  */
 #include "aero_virtio_blk.h"
@@ -18,16 +18,6 @@
 #define PCI_BAR_FLAGS 0xF
 
 #define CONTRACT_REVISION 1 /* [contract 1.1, 4] */
-
-/* What we take of what is offered. VERSION_1 is the only one that we cannot do without. */
-#define WANTED_FEATURES                                                                                                \
-    (VIRTIO_FEATURE(VIRTIO_F_VERSION_1) | VIRTIO_FEATURE(VIRTIO_F_INDIRECT_DESC) |                                     \
-     VIRTIO_FEATURE(VIRTIO_F_EVENT_IDX) | VIRTIO_FEATURE(VIRTIO_F_ACCESS_PLATFORM) |                                   \
-     VIRTIO_FEATURE(VIRTIO_F_ORDER_PLATFORM) | VIRTIO_FEATURE(VIRTIO_BLK_F_SEG_MAX) |                                  \
-     VIRTIO_FEATURE(VIRTIO_BLK_F_RO) | VIRTIO_FEATURE(VIRTIO_BLK_F_BLK_SIZE) | VIRTIO_FEATURE(VIRTIO_BLK_F_FLUSH))
-
-/* Blocks that Windows 7 can use; a device that names another size is driven in sectors, its unit on the wire. */
-#define BLOCK_SHIFT_MAX 12
 
 static ULONG VblkGetLe32(const UCHAR *Bytes) {
     return (ULONG)Bytes[0] | (ULONG)Bytes[1] << 8 | (ULONG)Bytes[2] << 16 | (ULONG)Bytes[3] << 24;
@@ -165,66 +155,6 @@ static VOID VblkUnmap(PVBLK_ADAPTER Adapter) {
     RtlZeroMemory(&Adapter->Pci, sizeof(Adapter->Pci));
 }
 
-/* blk_size is what the device prefers; what is no block size of a Windows disk is not followed. [virtio 5.2.5] */
-static ULONG VblkBlockShift(ULONG BlockBytes) {
-    ULONG shift;
-
-    for (shift = VBLK_SECTOR_SHIFT; shift <= BLOCK_SHIFT_MAX; shift++) {
-        if (BlockBytes == 1ul << shift) {
-            return shift;
-        }
-    }
-    return VBLK_SECTOR_SHIFT;
-}
-
-/*
- * A chain is never longer than the queue, indirect or not. Without SEG_MAX the specification names no other limit.
- * [virtio 2.7.5.3.1, 5.2.4]
- */
-static VBLK_REASON VblkLimitSegments(PVBLK_ADAPTER Adapter, ULONG SegMax) {
-    ULONG segments = Adapter->QueueSize < VBLK_TABLE_OVERHEAD ? 0 : Adapter->QueueSize - VBLK_TABLE_OVERHEAD;
-
-    if (VblkHasFeature(Adapter, VIRTIO_BLK_F_SEG_MAX) && segments > SegMax) {
-        segments = SegMax;
-    }
-    if (segments > VBLK_MAX_SEGMENTS) {
-        segments = VBLK_MAX_SEGMENTS;
-    }
-    Adapter->MaxSegments = segments;
-    return segments < VBLK_MIN_SEGMENTS ? VblkReasonSegments : VblkReasonNone;
-}
-
-/* Features, block size, limits. The device is at DRIVER. */
-static VBLK_REASON VblkReadLimits(PVBLK_ADAPTER Adapter) {
-    PVIRTIO_PCI pci = &Adapter->Pci;
-    le32 blockBytes = VIRTIO_BLK_SECTOR_SIZE;
-    le32 segMax = 0;
-    USHORT size;
-
-    Adapter->Features = VirtioPciOfferedFeatures(pci) & WANTED_FEATURES;
-    if (!VblkHasFeature(Adapter, VIRTIO_F_VERSION_1)) {
-        return VblkReasonNotModern;
-    }
-    if ((VblkHasFeature(Adapter, VIRTIO_BLK_F_SEG_MAX) &&
-         !VirtioPciReadConfig(pci, offsetof(struct virtio_blk_config, seg_max), &segMax, sizeof(segMax))) ||
-        (VblkHasFeature(Adapter, VIRTIO_BLK_F_BLK_SIZE) &&
-         !VirtioPciReadConfig(pci, offsetof(struct virtio_blk_config, blk_size), &blockBytes, sizeof(blockBytes)))) {
-        return VblkReasonConfigUnreadable;
-    }
-    Adapter->BlockShift = VblkBlockShift(blockBytes);
-    Adapter->BlockBytes = 1ull << Adapter->BlockShift;
-    Adapter->BlockSectors = Adapter->BlockBytes >> VBLK_SECTOR_SHIFT;
-    Adapter->ReadOnly = VblkHasFeature(Adapter, VIRTIO_BLK_F_RO);
-    Adapter->Flush = VblkHasFeature(Adapter, VIRTIO_BLK_F_FLUSH);
-
-    size = VirtioPciQueueCount(pci) == 0 ? 0 : VirtioPciQueueSize(pci, 0);
-    if (size == 0) {
-        return VblkReasonQueue;
-    }
-    Adapter->QueueSize = size > VIRTQUEUE_MAX_SIZE ? VIRTQUEUE_MAX_SIZE : size;
-    return VblkLimitSegments(Adapter, segMax);
-}
-
 /* Stops whatever an earlier driver left running, asks, and leaves the device stopped. */
 static VBLK_REASON VblkAskDevice(PVBLK_ADAPTER Adapter) {
     VBLK_REASON reason;
@@ -240,17 +170,13 @@ static VBLK_REASON VblkAskDevice(PVBLK_ADAPTER Adapter) {
     return reason;
 }
 
-/*
- * NumberOfPhysicalBreaks is read as elements by some and as elements - 1 by others, and a transfer of so many pages
- * may be misaligned: breaks + 1 elements fit our tables, and the longest transfer needs breaks of them at most.
- */
 static VOID VblkFillConfigInfo(PVBLK_ADAPTER Adapter, PPORT_CONFIGURATION_INFORMATION ConfigInfo) {
-    ULONG breaks = Adapter->MaxSegments - 1;
-
-    ConfigInfo->NumberOfPhysicalBreaks = breaks;
-    ConfigInfo->MaximumTransferLength = (breaks - 1) * PAGE_SIZE;
+    ConfigInfo->NumberOfPhysicalBreaks = Adapter->Breaks;
+    ConfigInfo->MaximumTransferLength = VBLK_TRANSFER_BYTES(Adapter->Breaks);
     ConfigInfo->AlignmentMask = 0; /* virtio places no condition on a buffer: any mask would cost someone a copy */
-    ConfigInfo->SrbExtensionSize = (ULONG)VBLK_REQUEST_BYTES(Adapter->MaxSegments);
+    ConfigInfo->SrbExtensionSize = (ULONG)VBLK_REQUEST_BYTES(Adapter->AreaBytes);
+    Adapter->Disk.PciBus = ConfigInfo->SystemIoBusNumber;
+    Adapter->Disk.PciSlot = ConfigInfo->SlotNumber;
     if ((ConfigInfo->Dma64BitAddresses & SCSI_DMA64_SYSTEM_SUPPORTED) != 0) {
         ConfigInfo->Dma64BitAddresses = SCSI_DMA64_MINIPORT_FULL64BIT_SUPPORTED;
     }

@@ -5,8 +5,29 @@
 /* Bytes of a CDB by the top three bits of its operation code; 0 where the code does not say. [SPC-3 table 14] */
 static const UCHAR CdbGroupLength[8] = {6, 10, 10, 0, 16, 12, 0, 0};
 
+ULONG CdbLength(UCHAR Opcode) {
+    return CdbGroupLength[Opcode >> 5];
+}
+
+VOID CdbExtent(const UCHAR *Cdb, ULONGLONG *Lba, ULONG *Blocks) {
+    switch (CdbLength(Cdb[0])) {
+    case 16:
+        *Lba = CdbGet64(Cdb + 2);
+        *Blocks = CdbGet32(Cdb + 10);
+        return;
+    case 12:
+        *Lba = CdbGet32(Cdb + 2);
+        *Blocks = CdbGet32(Cdb + 6);
+        return;
+    default:
+        *Lba = CdbGet32(Cdb + 2);
+        *Blocks = CdbGet16(Cdb + 7);
+        return;
+    }
+}
+
 BOOLEAN CdbIsWellFormed(const UCHAR *Cdb, ULONG Length) {
-    ULONG needed = CdbGroupLength[Cdb[0] >> 5];
+    ULONG needed = CdbLength(Cdb[0]);
 
     if (needed == 0) {
         return TRUE;

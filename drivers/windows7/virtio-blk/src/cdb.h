@@ -3,7 +3,7 @@
  * A CDB taken apart: what it asks for, where, how much. Pure: no state, no SCSI port driver, no device.
  *
  * Only what decides the path of a command is decoded here. Commands that are answered without the device read the
- * rest of their fields themselves, with the big-endian readers below.
+ * rest of their fields themselves, with the big-endian accessors below.
  */
 #ifndef AERO_VIRTIO_BLK_CDB_H
 #define AERO_VIRTIO_BLK_CDB_H
@@ -16,22 +16,38 @@
 #define CDB_READ_6 0x08
 #define CDB_WRITE_6 0x0A
 #define CDB_INQUIRY 0x12
+#define CDB_MODE_SELECT_6 0x15
 #define CDB_MODE_SENSE_6 0x1A
+#define CDB_START_STOP_UNIT 0x1B
+#define CDB_PREVENT_ALLOW 0x1E
 #define CDB_READ_CAPACITY_10 0x25
 #define CDB_READ_10 0x28
 #define CDB_WRITE_10 0x2A
+#define CDB_WRITE_AND_VERIFY_10 0x2E
+#define CDB_VERIFY_10 0x2F
 #define CDB_SYNCHRONIZE_CACHE_10 0x35
+#define CDB_UNMAP 0x42
+#define CDB_LOG_SENSE 0x4D
+#define CDB_MODE_SELECT_10 0x55
 #define CDB_MODE_SENSE_10 0x5A
 #define CDB_READ_16 0x88
 #define CDB_WRITE_16 0x8A
+#define CDB_WRITE_AND_VERIFY_16 0x8E
+#define CDB_VERIFY_16 0x8F
 #define CDB_SYNCHRONIZE_CACHE_16 0x91
+#define CDB_WRITE_SAME_16 0x93
 #define CDB_SERVICE_ACTION_IN_16 0x9E
 #define CDB_REPORT_LUNS 0xA0
+#define CDB_MAINTENANCE_IN 0xA3
 #define CDB_READ_12 0xA8
 #define CDB_WRITE_12 0xAA
+#define CDB_WRITE_AND_VERIFY_12 0xAE
+#define CDB_VERIFY_12 0xAF
 
-/* Service action of SERVICE ACTION IN(16). */
+/* Service actions: of SERVICE ACTION IN(16), and of MAINTENANCE IN. */
 #define CDB_SA_READ_CAPACITY_16 0x10
+#define CDB_SA_REPORT_SUPPORTED_OPERATION_CODES 0x0C
+#define CDB_SERVICE_ACTION(Cdb) ((Cdb)[1] & 0x1F)
 
 /* What a CDB asks for. The values of reads and writes are bit 1 of their operation codes. */
 #define CDB_READ 0
@@ -60,6 +76,12 @@ ULONG CdbDecode(const UCHAR *Cdb, ULONG Length, ULONGLONG *Lba, ULONG *Blocks);
  */
 BOOLEAN CdbIsWellFormed(const UCHAR *Cdb, ULONG Length);
 
+/* Bytes that a CDB with this operation code has; 0 where the code does not say. */
+ULONG CdbLength(UCHAR Opcode);
+
+/* Position and length in blocks of any 10-, 12- or 16-byte command that has them where READ has them. */
+VOID CdbExtent(const UCHAR *Cdb, ULONGLONG *Lba, ULONG *Blocks);
+
 /* Bytes 0 and 1 of a CDB, the operation code in the lower half. */
 static __inline ULONG CdbHead(const UCHAR *Cdb) {
     return (ULONG)Cdb[0] | (ULONG)Cdb[1] << 8;
@@ -84,6 +106,21 @@ static __inline ULONG CdbGet32(const UCHAR *Bytes) {
 
 static __inline ULONGLONG CdbGet64(const UCHAR *Bytes) {
     return (ULONGLONG)CdbGet32(Bytes) << 32 | CdbGet32(Bytes + 4);
+}
+
+static __inline VOID CdbPut16(PUCHAR Bytes, ULONG Value) {
+    Bytes[0] = (UCHAR)(Value >> 8);
+    Bytes[1] = (UCHAR)Value;
+}
+
+static __inline VOID CdbPut32(PUCHAR Bytes, ULONG Value) {
+    CdbPut16(Bytes, Value >> 16);
+    CdbPut16(Bytes + 2, Value);
+}
+
+static __inline VOID CdbPut64(PUCHAR Bytes, ULONGLONG Value) {
+    CdbPut32(Bytes, (ULONG)(Value >> 32));
+    CdbPut32(Bytes + 4, (ULONG)Value);
 }
 
 #endif

@@ -82,7 +82,7 @@ VOID NTAPI VblkDpc(PSTOR_DPC Dpc, PVOID HwDeviceExtension, PVOID SystemArgument1
         VblkCollect(adapter, &finished);
         disturbed = (BOOLEAN)(VblkSharesMessage(adapter) && VblkLookBesides(adapter, &finished));
     }
-    if (disturbed || adapter->ConfigPending || VblkIsBroken(adapter)) {
+    if (disturbed || adapter->ConfigPending || VblkIsDisturbed(adapter)) {
         VblkServiceState(adapter, &finished);
     }
     StorPortReleaseSpinLock(adapter, &lock);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* Requests that the device may own: into the ring, out of it, and all of them back at once. */
-#include "aero_virtio_blk.h"
+#include "steps.h"
 #include "trace.h"
 
 /*
@@ -36,8 +36,9 @@ static FORCEINLINE BOOLEAN VblkAdd(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request)
     return TRUE;
 }
 
+/* What was set aside for want of room comes first, or it might never find any. */
 static DECLSPEC_NOINLINE VBLK_OUTCOME VblkEnter(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request) {
-    return VblkAdd(Adapter, Request) ? VblkOutcomePending : VblkRingFull(Adapter);
+    return Adapter->Aside == NULL && VblkAdd(Adapter, Request) ? VblkOutcomePending : VblkRingFull(Adapter);
 }
 
 VBLK_OUTCOME VblkSubmit(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request) {
@@ -45,7 +46,11 @@ VBLK_OUTCOME VblkSubmit(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request) {
     if (Request->Last >= Adapter->CapacityBlocks) {
         return VblkOutcomeOutOfRange;
     }
-    return Request->Kind == VblkKindNothing ? VblkOutcomeSuccess : VblkEnter(Adapter, Request);
+    if (Request->Kind == VblkKindNothing) {
+        Request->Srb->DataTransferLength = 0;
+        return VblkOutcomeSuccess;
+    }
+    return VblkEnter(Adapter, Request);
 }
 
 BOOLEAN VblkTrySubmit(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request) {
@@ -56,9 +61,39 @@ BOOLEAN VblkTrySubmit(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request) {
     return VblkAdd(Adapter, Request);
 }
 
-VBLK_OUTCOME VblkSubmitFlush(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request) {
-    VIRTIO_ASSERT(Adapter->State == VblkRunning);
+VBLK_OUTCOME VblkSubmitChecked(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request) {
+    VIRTIO_ASSERT(Adapter->State == VblkRunning && Request->Kind == VblkKindDevice);
     return VblkEnter(Adapter, Request);
+}
+
+static VOID VblkSetAside(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request) {
+    Request->Next = Adapter->Aside;
+    Adapter->Aside = Request;
+}
+
+/* Takes all that is set aside, in the order in which it came. */
+static PVBLK_REQUEST VblkTakeAside(PVBLK_ADAPTER Adapter) {
+    PVBLK_REQUEST first = NULL;
+    PVBLK_REQUEST request;
+
+    while ((request = Adapter->Aside) != NULL) {
+        Adapter->Aside = request->Next;
+        request->Next = first;
+        first = request;
+    }
+    return first;
+}
+
+VOID VblkResume(PVBLK_ADAPTER Adapter) {
+    PVBLK_REQUEST request = VblkTakeAside(Adapter);
+    PVBLK_REQUEST next;
+
+    for (; request != NULL; request = next) {
+        next = request->Next;
+        if (Adapter->Aside != NULL || !VblkAdd(Adapter, request)) {
+            VblkSetAside(Adapter, request);
+        }
+    }
 }
 
 VOID VblkMakeFlush(PVBLK_REQUEST Request) {
@@ -82,8 +117,7 @@ VOID VblkMakeFlush(PVBLK_REQUEST Request) {
     table[1].next = 0;
 }
 
-/* How a Request ends whose status byte says anything but OK. */
-static VBLK_OUTCOME VblkErrorOutcome(const VBLK_REQUEST *Request, UCHAR Status) {
+VBLK_OUTCOME VblkErrorOutcome(const VBLK_REQUEST *Request, UCHAR Status) {
     VblkTrace((VBLK_TRACE_ERROR, "request %p: device status %x\n", Request, Status));
     if (Status == VIRTIO_BLK_S_UNSUPP) {
         return VblkOutcomeInvalidOpcode;
@@ -98,36 +132,53 @@ static VBLK_OUTCOME VblkErrorOutcome(const VBLK_REQUEST *Request, UCHAR Status) 
 }
 
 /*
- * A Request came back that failed or is not over. FlushOutcome says how one ends that still needs its flush: Pending,
- * it gets it now; anything else, the device cannot be asked any more.
+ * A Request came back that failed, or is not simply over. MoreOutcome says how one ends that needs the device again:
+ * Pending, it gets it; anything else, the device cannot be asked any more. A flush, which every request needs at most
+ * once, follows at once; what can need the device for ever is set aside, so that the drain ends.
  */
 static DECLSPEC_NOINLINE VOID VblkSort(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request, UCHAR Status, PVBLK_LIST Finished,
-                                       VBLK_OUTCOME FlushOutcome) {
+                                       VBLK_OUTCOME MoreOutcome) {
     VBLK_OUTCOME outcome = VblkOutcomeSuccess;
+    ULONG flags = Request->Flags;
 
+    if ((flags & VBLK_REQUEST_STEPS) != 0) {
+        Status = VblkStepStatus(Adapter, Request);
+    }
     if (Status == VBLK_STATUS_UNTOUCHED) {
-        Request->Next = Adapter->Suspects;
-        Adapter->Suspects = Request;
+        Adapter->Doubtful = TRUE;
+        VblkSetAside(Adapter, Request);
         return;
     }
-    if (Status != VIRTIO_BLK_S_OK) {
+    if ((flags & VBLK_REQUEST_STEPS) != 0) {
+        outcome = VblkNextStep(Adapter, Request, Status);
+    } else if (Status != VIRTIO_BLK_S_OK) {
         outcome = VblkErrorOutcome(Request, Status);
-    } else if ((Request->Flags & VBLK_REQUEST_FUA) != 0 && Adapter->Flush) {
-        outcome = FlushOutcome;
+    }
+    if (outcome == VblkOutcomePending) {
+        outcome = MoreOutcome;
+        if (outcome == VblkOutcomePending) {
+            VblkSetAside(Adapter, Request);
+            return;
+        }
+    } else if (outcome == VblkOutcomeSuccess && (Request->Flags & VBLK_REQUEST_FUA) != 0 && Adapter->Flush) {
+        outcome = MoreOutcome;
         if (outcome == VblkOutcomePending) {
             VblkMakeFlush(Request);
-            if (VblkEnter(Adapter, Request) == VblkOutcomePending) {
+            if (VblkAdd(Adapter, Request)) {
                 return;
             }
             outcome = VblkOutcomeBusReset; /* only a broken ring has no room for what just left it */
         }
     }
+    if (outcome == VblkOutcomeSuccess && (flags & VBLK_REQUEST_NO_DATA) != 0) {
+        Request->Srb->DataTransferLength = 0;
+    }
     Request->Outcome = (UCHAR)outcome;
     VblkListAppend(Finished, Request);
 }
 
-/* Everything that the device has announced; FlushOutcome as for VblkSort. */
-static FORCEINLINE VOID VblkDrain(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished, VBLK_OUTCOME FlushOutcome) {
+/* Everything that the device has announced; MoreOutcome as for VblkSort. */
+static FORCEINLINE VOID VblkDrain(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished, VBLK_OUTCOME MoreOutcome) {
     PVBLK_REQUEST *last = Finished->Last; /* kept from memory; the end is marked when all are there */
     PVBLK_REQUEST request;
     ULONG usedLength;
@@ -135,9 +186,9 @@ static FORCEINLINE VOID VblkDrain(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished, VB
 
     while ((request = (PVBLK_REQUEST)VirtqueuePop(&Adapter->Queue, &usedLength)) != NULL) {
         status = *(volatile UCHAR *)&request->Wire.Status;
-        if (status != VIRTIO_BLK_S_OK || (request->Flags & VBLK_REQUEST_FUA) != 0) {
+        if (status != VIRTIO_BLK_S_OK || (request->Flags & VBLK_REQUEST_SORTED) != 0) {
             Finished->Last = last;
-            VblkSort(Adapter, request, status, Finished, FlushOutcome);
+            VblkSort(Adapter, request, status, Finished, MoreOutcome);
             last = Finished->Last;
             continue;
         }
@@ -171,9 +222,10 @@ VOID VblkTakeAll(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished, VBLK_OUTCOME Outcom
             VblkListAppend(Finished, request);
         }
     }
-    while ((request = Adapter->Suspects) != NULL) {
-        Adapter->Suspects = request->Next;
+    while ((request = Adapter->Aside) != NULL) {
+        Adapter->Aside = request->Next;
         request->Outcome = (UCHAR)Outcome;
         VblkListAppend(Finished, request);
     }
+    Adapter->Doubtful = FALSE;
 }

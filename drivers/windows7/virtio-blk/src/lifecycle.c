@@ -8,6 +8,7 @@
  */
 #include "aero_virtio_blk.h"
 #include "aero_virtio_blk_ioctl.h"
+#include "steps.h"
 #include "trace.h"
 
 /* More messages than a function can have. [PCI 3.0 6.8.2] */
@@ -36,7 +37,7 @@ static const VBLK_REASON_ROW VblkReasons[] = {
     {0x123, L"The device does not offer VIRTIO_F_VERSION_1."},
     {0x124, L"The device's configuration cannot be read."},
     {0x125, L"The device has no usable request queue."},
-    {0x126, L"The device takes fewer data segments per request than a misaligned page needs."},
+    {0x126, L"The device's request queue is too short for a request."},
     {0x131, L"There is no memory for the request queue."},
     {0x141, L"The device refused its features, interrupt vectors or queue."},
     {0x142, L"The device broke the virtio protocol or asked for a reset."},
@@ -97,7 +98,7 @@ VOID VblkAssertState(PVBLK_ADAPTER Adapter) {
     case VblkFound:
     case VblkStarting:
     case VblkStopped:
-        NT_ASSERT(Adapter->Suspects == NULL && Adapter->ResetQueue.First == NULL);
+        NT_ASSERT(Adapter->Aside == NULL && Adapter->ResetQueue.First == NULL);
         break;
     default:
         NT_ASSERT(FALSE);
@@ -136,6 +137,38 @@ static BOOLEAN VblkReadCapacity(PVBLK_ADAPTER Adapter) {
     return TRUE;
 }
 
+/* Whether the volatile cache is in use. FALSE: the device does not say. [virtio 5.2.5.2] */
+static BOOLEAN VblkReadWriteBack(PVBLK_ADAPTER Adapter) {
+    u8 writeback = Adapter->Flush;
+
+    if (VblkHasFeature(Adapter, VIRTIO_BLK_F_CONFIG_WCE) &&
+        !VirtioPciReadConfig(&Adapter->Pci, offsetof(struct virtio_blk_config, writeback), &writeback,
+                             sizeof(writeback))) {
+        return FALSE;
+    }
+    Adapter->Disk.WriteBack = (BOOLEAN)(writeback != 0);
+    return TRUE;
+}
+
+BOOLEAN VblkSetWriteBack(PVBLK_ADAPTER Adapter, BOOLEAN On) {
+    VirtioPciWriteConfig8(&Adapter->Pci, offsetof(struct virtio_blk_config, writeback), (u8)On);
+    Adapter->WriteBackChosen = TRUE;
+    return (BOOLEAN)(VblkReadWriteBack(Adapter) && Adapter->Disk.WriteBack == On);
+}
+
+/* A reset makes the device forget what was chosen; one that does not take it again is believed, not refused. */
+static BOOLEAN VblkRestoreWriteBack(PVBLK_ADAPTER Adapter) {
+    if (Adapter->WriteBackChosen) {
+        (VOID)VblkSetWriteBack(Adapter, Adapter->Disk.WriteBack);
+        return TRUE;
+    }
+    if (!VblkReadWriteBack(Adapter)) {
+        return FALSE;
+    }
+    Adapter->Disk.DefaultWriteBack = Adapter->Disk.WriteBack;
+    return TRUE;
+}
+
 static BOOLEAN VblkStartQueue(PVBLK_ADAPTER Adapter) {
     PVIRTIO_PCI_QUEUE pciQueue = &Adapter->PciQueue;
 
@@ -158,9 +191,10 @@ static BOOLEAN VblkStartQueue(PVBLK_ADAPTER Adapter) {
 static BOOLEAN VblkBringUp(PVBLK_ADAPTER Adapter) {
     PVIRTIO_PCI pci = &Adapter->Pci;
 
+    VblkLoseSerial(Adapter);
     VirtioPciBegin(pci);
     if ((Adapter->Features & ~VirtioPciOfferedFeatures(pci)) != 0 || !VirtioPciNegotiate(pci, Adapter->Features) ||
-        !VblkReadCapacity(Adapter) || !VblkStartQueue(Adapter)) {
+        !VblkReadCapacity(Adapter) || !VblkRestoreWriteBack(Adapter) || !VblkStartQueue(Adapter)) {
         VirtioPciFail(pci);
         (VOID)VirtioPciReset(pci);
         return FALSE;
@@ -190,7 +224,7 @@ static VOID VblkAnswerResets(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished, VBLK_OU
  * that does not stop keeps what it has (I6). Leaves Running, TRUE, or Failed.
  * Locks: StartIo, or nobody else runs.
  */
-static BOOLEAN VblkReset(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished) {
+static DECLSPEC_NOINLINE BOOLEAN VblkReset(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished) {
     BOOLEAN running = FALSE;
 
     if (!VirtioPciReset(&Adapter->Pci)) {
@@ -358,13 +392,16 @@ VOID VblkLookAtConfig(PVBLK_ADAPTER Adapter) {
     VblkCheckConfig(Adapter, FALSE);
 }
 
-VOID VblkServiceState(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished) {
+DECLSPEC_NOINLINE VOID VblkServiceState(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished) {
     /* Cleared before the registers are read, with a barrier between: a change meanwhile sets it again. */
     if (Adapter->State == VblkRunning && InterlockedExchange(&Adapter->ConfigPending, FALSE) != FALSE) {
         VblkCheckConfig(Adapter, TRUE);
     }
     if (Adapter->State == VblkRunning && VblkIsBroken(Adapter)) {
         VblkDetectFault(Adapter);
+    }
+    if (Adapter->State == VblkRunning) {
+        VblkResume(Adapter);
     }
     if (Adapter->State == VblkResetting) {
         (VOID)VblkRecover(Adapter, Finished);

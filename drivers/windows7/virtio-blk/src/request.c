@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* An SRB becomes a Request: HwBuildIo prepares it without a lock, HwStartIo sends it where it belongs. */
-#include "aero_virtio_blk.h"
 #include "cdb.h"
+#include "steps.h"
 #include "trace.h"
 
 C_ASSERT(VBLK_REQUEST_WRITES == CDB_WRITE && VBLK_REQUEST_FLUSHES == CDB_SYNCHRONIZE && VBLK_REQUEST_FUA == CDB_FUA);
@@ -53,6 +53,14 @@ static DECLSPEC_NOINLINE ULONGLONG VblkFollow(PVBLK_ADAPTER Adapter, PVBLK_REQUE
     return Physical;
 }
 
+ULONGLONG VblkLocateBytes(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request, ULONG Bytes) {
+    ULONG length = 0;
+    STOR_PHYSICAL_ADDRESS physical = StorPortGetPhysicalAddress(Adapter, NULL, &Request->Wire, &length);
+
+    Request->TablePhysical = (ULONGLONG)physical.QuadPart + FIELD_OFFSET(VBLK_WIRE, Table);
+    return VblkFollow(Adapter, Request, Bytes, (ULONGLONG)physical.QuadPart);
+}
+
 /*
  * Finds out where the device sees the Request, whose table has Count entries, and makes it one for VblkSubmit.
  * Returns the physical address of Wire; 0: it has none, or none that is contiguous.
@@ -69,14 +77,6 @@ static FORCEINLINE ULONGLONG VblkLocate(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Req
     Request->TablePhysical = (ULONGLONG)physical.QuadPart + FIELD_OFFSET(VBLK_WIRE, Table);
     return length >= bytes ? (ULONGLONG)physical.QuadPart
                            : VblkFollow(Adapter, Request, bytes, (ULONGLONG)physical.QuadPart);
-}
-
-static FORCEINLINE VOID VblkSetEntry(struct virtq_desc *Entry, ULONGLONG Address, ULONG Length, USHORT Flags,
-                                     USHORT Next) {
-    Entry->addr = Address;
-    Entry->len = Length;
-    Entry->flags = Flags;
-    Entry->next = Next;
 }
 
 /* The first entry, and the last one, which is at Last. */
@@ -138,15 +138,15 @@ static FORCEINLINE struct virtq_desc *VblkSetData(struct virtq_desc *Table, cons
     return end;
 }
 
-/* The table of any scatter list but those of one element. */
+/* The table of any scatter list but those of one element. One with more than a device request takes is cut. */
 static DECLSPEC_NOINLINE VBLK_OUTCOME VblkBuildScattered(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request,
-                                                         const STOR_SCATTER_GATHER_LIST *Scatter) {
+                                                         PSTOR_SCATTER_GATHER_LIST Scatter) {
     ULONG count = Scatter->NumberOfElements;
     struct virtq_desc *last;
     ULONGLONG physical;
 
-    if (count - 1 >= Adapter->MaxSegments) {
-        return VblkOutcomeInvalidRequest; /* an empty list is among these */
+    if (count - 1 >= Adapter->MaxSegments) { /* an empty list is among these */
+        return count == 0 ? VblkOutcomeInvalidRequest : VblkBeginTransfer(Adapter, Request, Scatter);
     }
     last = VblkSetData(Request->Wire.Table, Scatter->List, count);
     physical = VblkLocate(Adapter, Request, count + VBLK_TABLE_OVERHEAD);
@@ -165,24 +165,31 @@ static FORCEINLINE ULONGLONG VblkLastBlock(ULONGLONG Lba, ULONG Blocks) {
 }
 
 /*
- * A READ or WRITE that cannot go to the device. One whose length is not that of the SRB's buffer is refused: the device
- * would be told lengths that nobody meant. (Windows' own drivers never send one.) No blocks at all are no error.
+ * A READ or WRITE that cannot go to the device as it stands. One whose length is not that of the SRB's buffer, or whose
+ * data go the other way, is refused: the device would be told what nobody meant. (Windows' own drivers never send one.)
+ * No blocks at all are no error. What is left is for a device that takes no element as it is.
  */
 static DECLSPEC_NOINLINE VBLK_OUTCOME VblkBuildOddTransfer(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb,
                                                            PVBLK_REQUEST Request, ULONGLONG Lba, ULONG Blocks) {
-    if ((Request->Flags & VBLK_REQUEST_WRITES) != 0 && Adapter->ReadOnly) {
+    BOOLEAN writes = (BOOLEAN)((Request->Flags & VBLK_REQUEST_WRITES) != 0);
+    PSTOR_SCATTER_GATHER_LIST scatter;
+
+    if (writes && Adapter->ReadOnly) {
         return VblkOutcomeWriteProtected;
     }
+    Request->Last = VblkLastBlock(Lba, Blocks);
     if (Blocks == 0) {
-        Srb->DataTransferLength = 0;
-        Request->Last = Lba;
         Request->Kind = VblkKindNothing;
         return VblkOutcomePending;
     }
-    if (Blocks * Adapter->BlockBytes != Srb->DataTransferLength) {
+    if ((ULONGLONG)Blocks << Adapter->BlockShift != Srb->DataTransferLength) {
         return VblkOutcomeLengthMismatch;
     }
-    return VblkOutcomeInvalidRequest; /* the SRB says that its data go the other way */
+    if ((Srb->SrbFlags & (writes ? SRB_FLAGS_DATA_OUT : SRB_FLAGS_DATA_IN)) == 0) {
+        return VblkOutcomeInvalidRequest;
+    }
+    scatter = StorPortGetScatterGatherList(Adapter, Srb);
+    return scatter == NULL ? VblkOutcomeInvalidRequest : VblkBeginTransfer(Adapter, Request, scatter);
 }
 
 /* What depends on the direction: the header's type, and how a scatter list's first element is described. */
@@ -204,7 +211,7 @@ static FORCEINLINE VBLK_OUTCOME VblkBuildTransfer(PVBLK_ADAPTER Adapter, PSCSI_R
     ULONGLONG physical;
 
     Request->Flags = Flags;
-    if (Blocks == 0 || Blocks * Adapter->BlockBytes != Srb->DataTransferLength) {
+    if (Blocks == 0 || Blocks * Adapter->PlainBlockBytes != Srb->DataTransferLength) {
         return VblkBuildOddTransfer(Adapter, Srb, Request, Lba, Blocks);
     }
     Request->Last = VblkLastBlock(Lba, Blocks);
@@ -238,17 +245,27 @@ static FORCEINLINE VBLK_OUTCOME VblkBuildTransfer(PVBLK_ADAPTER Adapter, PSCSI_R
     return VblkOutcomePending;
 }
 
-/* A flush, or, without a volatile cache in the device, nothing that the device would have to do. */
-static DECLSPEC_NOINLINE VBLK_OUTCOME VblkBuildFlush(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request) {
+VBLK_OUTCOME VblkPrepareFlush(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request) {
     if (!Adapter->Flush) {
-        Request->Kind = VblkKindNothing;
-        return VblkOutcomePending;
+        return VblkOutcomeSuccess;
     }
     if (VblkLocate(Adapter, Request, VBLK_TABLE_OVERHEAD) == 0) {
         return VblkOutcomeDeviceFault;
     }
     VblkMakeFlush(Request);
     return VblkOutcomePending;
+}
+
+/* SYNCHRONIZE CACHE. IMMED changes nothing but when its end is told, and it is told when it is true. [SBC-2 5.18] */
+static VBLK_OUTCOME VblkBuildSynchronize(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request) {
+    VBLK_OUTCOME outcome = VblkPrepareFlush(Adapter, Request);
+
+    if (outcome == VblkOutcomeSuccess) {
+        Request->Kind = VblkKindNothing;
+        return VblkOutcomePending;
+    }
+    Request->Flags |= VBLK_REQUEST_NO_DATA;
+    return outcome;
 }
 
 /* Any command. */
@@ -269,7 +286,7 @@ static DECLSPEC_NOINLINE VBLK_OUTCOME VblkBuildCommand(PVBLK_ADAPTER Adapter, PS
         return VblkBuildTransfer(Adapter, Srb, Request, decoded, lba, blocks);
     case CDB_SYNCHRONIZE:
         Request->Last = VblkLastBlock(lba, blocks);
-        return VblkBuildFlush(Adapter, Request);
+        return VblkBuildSynchronize(Adapter, Request);
     case CDB_OTHER:
         Request->Kind = VblkKindScsi;
         return VblkOutcomePending;
@@ -324,26 +341,38 @@ static BOOLEAN VblkIgnoresAttention(UCHAR Opcode) {
     return (BOOLEAN)(Opcode == CDB_INQUIRY || Opcode == CDB_REPORT_LUNS || Opcode == CDB_REQUEST_SENSE);
 }
 
-/* A command that may not be for the device, or may not get there now. Pending: it is, and may. */
-static DECLSPEC_NOINLINE VBLK_OUTCOME VblkAnswerCommand(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
+/* A command that may not be for the device, or may not get there now. Pending: the device has it. */
+static DECLSPEC_NOINLINE VBLK_OUTCOME VblkStartCommand(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
     PVBLK_REQUEST request = VblkRequestOf(Srb);
     VBLK_OUTCOME outcome = VblkGate(Adapter);
 
     if (outcome != VblkOutcomePending) {
         return outcome;
     }
-    if (request->Kind == VblkKindAnswered) {
+    if (!VblkIsForDisk(Srb)) {
         return (VBLK_OUTCOME)request->Outcome;
     }
     if (request->Kind == VblkKindScsi && VblkSharesMessage(Adapter)) {
         VblkLookAtConfig(Adapter);
+        outcome = VblkGate(Adapter);
+        if (outcome != VblkOutcomePending) {
+            return outcome;
+        }
     }
     if (Adapter->UnitAttention && !VblkIgnoresAttention(Srb->Cdb[0])) {
         Adapter->UnitAttention = FALSE;
         VblkUpdateOpen(Adapter);
         return VblkOutcomeCapacityChanged;
     }
-    return request->Kind == VblkKindScsi ? VblkScsiCommand(Adapter, Srb) : VblkOutcomePending;
+    switch (request->Kind) {
+    case VblkKindAnswered:
+        return (VBLK_OUTCOME)request->Outcome;
+    case VblkKindScsi:
+        outcome = VblkScsiCommand(Adapter, Srb);
+        return outcome == VblkOutcomePending ? VblkSubmitChecked(Adapter, request) : outcome;
+    default:
+        return VblkSubmit(Adapter, request);
+    }
 }
 
 /* SRB_FUNCTION_FLUSH and SHUTDOWN; HwBuildIo has left the Request alone. */
@@ -358,11 +387,8 @@ static VBLK_OUTCOME VblkStartFlush(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Sr
         return outcome;
     }
     request->Srb = Srb;
-    outcome = VblkBuildFlush(Adapter, request);
-    if (outcome != VblkOutcomePending) {
-        return outcome;
-    }
-    return request->Kind == VblkKindNothing ? VblkOutcomeSuccess : VblkSubmitFlush(Adapter, request);
+    outcome = VblkPrepareFlush(Adapter, request);
+    return outcome == VblkOutcomePending ? VblkSubmitChecked(Adapter, request) : outcome;
 }
 
 /* The disk cannot be ejected by itself, so every capability is absent. */
@@ -466,14 +492,8 @@ static DECLSPEC_NOINLINE VBLK_OUTCOME VblkStartFunction(PVBLK_ADAPTER Adapter, P
 static DECLSPEC_NOINLINE BOOLEAN VblkStartAny(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
     VBLK_OUTCOME outcome;
 
-    if (Srb->Function != SRB_FUNCTION_EXECUTE_SCSI) {
-        outcome = VblkStartFunction(Adapter, Srb);
-    } else {
-        outcome = VblkAnswerCommand(Adapter, Srb);
-        if (outcome == VblkOutcomePending) {
-            outcome = VblkSubmit(Adapter, VblkRequestOf(Srb));
-        }
-    }
+    outcome =
+        Srb->Function == SRB_FUNCTION_EXECUTE_SCSI ? VblkStartCommand(Adapter, Srb) : VblkStartFunction(Adapter, Srb);
     if (outcome != VblkOutcomePending) {
         VblkFinish(Adapter, Srb, outcome);
     }

@@ -211,6 +211,39 @@ static void test_transfer_10_is_exactly_what_decodes_as_a_valid_read_10_or_write
     }
 }
 
+static void test_extent_is_where_read_has_it(void **state) {
+    static const UCHAR opcodes[] = {CDB_VERIFY_10,           CDB_VERIFY_12,           CDB_VERIFY_16,
+                                    CDB_WRITE_AND_VERIFY_10, CDB_WRITE_AND_VERIFY_12, CDB_WRITE_AND_VERIFY_16,
+                                    CDB_WRITE_SAME_16};
+    static const UCHAR reads[] = {CDB_READ_10, CDB_READ_12, CDB_READ_16, CDB_READ_10,
+                                  CDB_READ_12, CDB_READ_16, CDB_READ_16};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(opcodes); i++) {
+        UCHAR cdb[16] = {0, 0, 0xFE, 0xDC, 0xBA, 0x98, 0x76, 0x54, 0x32, 0x10, 0x89, 0xAB, 0xCD, 0xEF, 0x11, 0};
+        ULONGLONG lba = 0, expected_lba = 0;
+        ULONG blocks = 0, expected_blocks = 0;
+
+        cdb[0] = reads[i];
+        (void)CdbDecode(cdb, 16, &expected_lba, &expected_blocks);
+        cdb[0] = opcodes[i];
+        CdbExtent(cdb, &lba, &blocks);
+        assert_true(lba == expected_lba && blocks == expected_blocks && blocks != 0);
+    }
+}
+
+static void test_big_endian_writers_are_read_back(void **state) {
+    UCHAR bytes[8];
+
+    (void)state;
+    CdbPut64(bytes, 0xFEDCBA9876543210);
+    assert_true(bytes[0] == 0xFE && bytes[7] == 0x10 && CdbGet64(bytes) == 0xFEDCBA9876543210);
+    CdbPut32(bytes, 0x89ABCDEF);
+    assert_int_equal(CdbGet32(bytes), 0x89ABCDEF);
+    CdbPut16(bytes, 0x5A5ABEEF);
+    assert_int_equal(CdbGet16(bytes), 0xBEEF);
+}
+
 static void test_big_endian_readers_keep_high_bits_unsigned(void **state) {
     static const UCHAR bytes[8] = {0xFE, 0xDC, 0xBA, 0x98, 0x76, 0x54, 0x32, 0x10};
 
@@ -236,6 +269,8 @@ int main(void) {
         cmocka_unit_test(test_every_other_opcode_is_other),
         cmocka_unit_test(test_well_formed_needs_the_length_of_the_group_and_a_plain_control),
         cmocka_unit_test(test_transfer_10_is_exactly_what_decodes_as_a_valid_read_10_or_write_10),
+        cmocka_unit_test(test_extent_is_where_read_has_it),
+        cmocka_unit_test(test_big_endian_writers_are_read_back),
         cmocka_unit_test(test_big_endian_readers_keep_high_bits_unsigned),
     };
 

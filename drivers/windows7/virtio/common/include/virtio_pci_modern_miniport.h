@@ -105,6 +105,8 @@ BOOLEAN VirtioPciNegotiate(PVIRTIO_PCI Device, ULONGLONG Features);
  */
 BOOLEAN VirtioPciReadConfig(PVIRTIO_PCI Device, ULONG Offset, PVOID Buffer, ULONG Length);
 UCHAR VirtioPciConfigGeneration(PVIRTIO_PCI Device);
+/* Writes one byte of device configuration; nothing at an Offset outside of the region. After FEATURES_OK only. */
+VOID VirtioPciWriteConfig8(PVIRTIO_PCI Device, ULONG Offset, UCHAR Value);
 
 USHORT VirtioPciQueueCount(PVIRTIO_PCI Device);
 /* Largest size of queue Index; 0 if there is no such queue, or no split ring can have the size it states. */

@@ -121,7 +121,7 @@ static VOID VirtioPciCopyConfig(PVIRTIO_PCI Device, ULONG Offset, PUCHAR Buffer,
     }
 }
 
-BOOLEAN VirtioPciReadConfig(PVIRTIO_PCI Device, ULONG Offset, PVOID Buffer, ULONG Length) {
+DECLSPEC_NOINLINE BOOLEAN VirtioPciReadConfig(PVIRTIO_PCI Device, ULONG Offset, PVOID Buffer, ULONG Length) {
     UCHAR before, after;
     ULONG attempt;
 
@@ -139,6 +139,12 @@ BOOLEAN VirtioPciReadConfig(PVIRTIO_PCI Device, ULONG Offset, PVOID Buffer, ULON
         }
     }
     return FALSE;
+}
+
+VOID VirtioPciWriteConfig8(PVIRTIO_PCI Device, ULONG Offset, UCHAR Value) {
+    if (Offset < Device->DeviceLength) {
+        VirtioWrite8(Device->Context, Device->Device + Offset, Value);
+    }
 }
 
 USHORT VirtioPciQueueCount(PVIRTIO_PCI Device) {

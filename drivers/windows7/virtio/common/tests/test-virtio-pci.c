@@ -255,8 +255,13 @@ void virtio_test_write(void *context, volatile void *reg, unsigned width, uint32
     unsigned index;
 
     assert_ptr_equal(context, &fake);
-    assert_true(offset < ISR_BASE);
+    assert_true(offset < ISR_BASE || (offset >= CONFIG_BASE && offset + width <= CONFIG_BASE + CONFIG_LENGTH));
     fake.accesses++;
+    if (offset >= CONFIG_BASE) {
+        assert_int_equal(width, 1);
+        fake.bar[offset] = (uint8_t)value;
+        return;
+    }
     if (offset >= NOTIFY_BASE) {
         assert_int_equal(width, 2);
         assert_true(offset + width <= NOTIFY_BASE + NOTIFY_LENGTH);
@@ -500,6 +505,22 @@ static void config_is_read_by_the_width_of_the_field(void **state) {
     }
 }
 
+static void config_byte_is_written_inside_the_region_only(void **state) {
+    static const ULONG outside[] = {CONFIG_LENGTH, CONFIG_LENGTH + 1, 0x80000000u, 0xFFFFFFFFu};
+
+    (void)state;
+    fake_reset();
+    for (unsigned i = 0; i < sizeof(outside) / sizeof(outside[0]); i++) {
+        VirtioPciWriteConfig8(&pci, outside[i], 1);
+    }
+    assert_int_equal(fake.accesses, 0);
+    VirtioPciWriteConfig8(&pci, 0x20, 0xA5);
+    VirtioPciWriteConfig8(&pci, CONFIG_LENGTH - 1, 0x5A);
+    assert_int_equal(fake.accesses, 2);
+    assert_int_equal(fake.bar[CONFIG_BASE + 0x20], 0xA5);
+    assert_int_equal(fake.bar[CONFIG_BASE + CONFIG_LENGTH - 1], 0x5A);
+}
+
 static void queue_sizes_that_no_ring_can_have_are_refused(void **state) {
     (void)state;
     fake_reset();
@@ -632,6 +653,7 @@ int main(void) {
         cmocka_unit_test(generation_of_all_ones_is_a_generation),
         cmocka_unit_test(config_outside_the_region_is_not_touched),
         cmocka_unit_test(config_is_read_by_the_width_of_the_field),
+        cmocka_unit_test(config_byte_is_written_inside_the_region_only),
         cmocka_unit_test(queue_sizes_that_no_ring_can_have_are_refused),
         cmocka_unit_test(second_queue_rings_its_own_doorbell),
         cmocka_unit_test(queue_set_up_is_refused_where_the_device_does_not_confirm),

@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define VOID void
 #define TRUE 1
@@ -19,8 +20,11 @@
 #define C_ASSERT(Expression) _Static_assert(Expression, #Expression)
 #define DECLSPEC_NOINLINE __attribute__((noinline))
 #define VIRTIO_ASSERT(Expression) assert(Expression)
+#define RtlZeroMemory(Destination, Length) ((void)memset((Destination), 0, (Length)))
+#define RtlCopyMemory(Destination, Source, Length) ((void)memcpy((Destination), (Source), (Length)))
 
 typedef void *PVOID;
+typedef char CHAR;
 typedef uint8_t UCHAR, BOOLEAN, *PUCHAR;
 typedef uint16_t USHORT;
 typedef uint32_t ULONG;
