@@ -205,7 +205,7 @@ def test_mode_sense_answers_its_pages(scsi, empty, length, page, pages, control)
 
 @pytest.mark.parametrize("length", [6, 10])
 def test_no_mode_bit_can_be_changed(scsi, empty, length):
-    mask = CACHING[:2] + bytes(18) + CONTROL
+    mask = CACHING[:2] + bytes(18) + CONTROL[:2] + bytes(10)
     assert_good(scsi(empty, mode_sense(length, 0x3F, 1)), mode_data(length, mask))
 
 

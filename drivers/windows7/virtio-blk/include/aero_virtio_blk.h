@@ -207,8 +207,7 @@ struct _VBLK_REQUEST {
 
 #define VBLK_REQUEST_WRITES 0x2
 #define VBLK_REQUEST_FLUSHES 0x4
-#define VBLK_REQUEST_FUA                                                                                               \
-    0x800 /* forced unit access: not finished before a flush has succeeded, if the device has one */
+#define VBLK_REQUEST_FUA 0x800      /* forced unit access: if the device can flush, it ends with a flush */
 #define VBLK_REQUEST_STEPS 0x1000   /* of several device requests, or one whose end is not the Request's: steps.c */
 #define VBLK_REQUEST_NO_DATA 0x2000 /* nothing is transferred, whatever the SRB's buffer */
 /* What comes back with any of these is not simply over. */
@@ -291,7 +290,6 @@ struct _VBLK_ADAPTER {
     BOOLEAN UnitAttention; /* the capacity changed and nobody was told */
     BOOLEAN QueueDepthSet;
     UCHAR ConfigGeneration;
-    UCHAR DpcsSinceLook; /* at the configuration, where it shares a message */
     BOOLEAN Doubtful;    /* one of Aside came back untouched: the device may still write to it */
     PVBLK_REQUEST Aside; /* out of the ring and not over: the last one first */
     ULONGLONG CapacityBlocks;
@@ -330,6 +328,10 @@ struct _VBLK_ADAPTER {
     ULONG CapacityChangeEvents;
     ULONG ResetDetectedCount;
     ULONG HwResetBusCount;
+
+#if DBG
+    volatile LONG Exclusive; /* between VblkBeginExclusive and VblkEndExclusive */
+#endif
 
     /* Kept from one HwFindAdapter to the next: StorPort gives uncached memory once. */
     PVOID RingVirtual;
@@ -445,10 +447,18 @@ VBLK_OUTCOME VblkBeginRemove(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb, BOO
 /* Tells the device to use its volatile cache, or not to. FALSE: it does not. Locks: StartIo. */
 BOOLEAN VblkSetWriteBack(PVBLK_ADAPTER Adapter, BOOLEAN On);
 
+/*
+ * Around everything that touches State or ring, whichever lock keeps the others out (I4): asserts in checked builds that
+ * it does, and what every state promises. Between them RequestComplete may be called, but no callback is entered.
+ */
 #if DBG
-VOID VblkAssertState(PVBLK_ADAPTER Adapter);
+VOID VblkBeginExclusive(PVBLK_ADAPTER Adapter);
+VOID VblkEndExclusive(PVBLK_ADAPTER Adapter);
+#define VBLK_ASSERT_EXCLUSIVE(Adapter) NT_ASSERT((Adapter)->Exclusive)
 #else
-#define VblkAssertState(Adapter) ((void)0)
+#define VblkBeginExclusive(Adapter) ((void)0)
+#define VblkEndExclusive(Adapter) ((void)0)
+#define VBLK_ASSERT_EXCLUSIVE(Adapter) ((void)0)
 #endif
 
 /* ---- request.c ---- */

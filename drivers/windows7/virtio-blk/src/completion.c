@@ -3,12 +3,6 @@
 #include "aero_virtio_blk.h"
 
 /*
- * Where one message serves queue and configuration, a configuration change can hide behind completions under load.
- * The generation is read in every DPC that found nothing, and once in so many of the others.
- */
-#define DPCS_PER_LOOK 64
-
-/*
  * The state in which the device can have raised the line. In the others it was reset, or it must not be touched (I7).
  */
 static BOOLEAN VblkMayInterrupt(ULONG State) {
@@ -55,12 +49,13 @@ BOOLEAN NTAPI VblkHwMSInterrupt(PVOID DeviceExtension, ULONG MessageId) {
     return TRUE;
 }
 
-/* After a collection, where one message serves both. TRUE: the device has to be reset. Locks: StartIo. */
-static DECLSPEC_NOINLINE BOOLEAN VblkLookBesides(PVBLK_ADAPTER Adapter, const VBLK_LIST *Finished) {
-    if (Finished->First == NULL || ++Adapter->DpcsSinceLook >= DPCS_PER_LOOK) {
-        Adapter->DpcsSinceLook = 0;
-        VblkLookAtConfig(Adapter);
-    }
+/*
+ * One message serves queue and configuration, and two that come together are one: only the registers know of the
+ * second. Each DPC asks them, or a change could stay unknown until the next completion, which may never come.
+ * TRUE: the device has to be reset. Locks: StartIo.
+ */
+static DECLSPEC_NOINLINE BOOLEAN VblkLookBesides(PVBLK_ADAPTER Adapter) {
+    VblkLookAtConfig(Adapter);
     return (BOOLEAN)(Adapter->State != VblkRunning);
 }
 
@@ -77,14 +72,15 @@ VOID NTAPI VblkDpc(PSTOR_DPC Dpc, PVOID HwDeviceExtension, PVOID SystemArgument1
 
     VblkListInitialize(&finished);
     StorPortAcquireSpinLock(adapter, StartIoLock, NULL, &lock);
-    VblkAssertState(adapter);
+    VblkBeginExclusive(adapter);
     if (adapter->State == VblkRunning) {
         VblkCollect(adapter, &finished);
-        disturbed = (BOOLEAN)(VblkSharesMessage(adapter) && VblkLookBesides(adapter, &finished));
+        disturbed = (BOOLEAN)(VblkSharesMessage(adapter) && VblkLookBesides(adapter));
     }
     if (disturbed || adapter->ConfigPending || VblkIsDisturbed(adapter)) {
         VblkServiceState(adapter, &finished);
     }
+    VblkEndExclusive(adapter);
     StorPortReleaseSpinLock(adapter, &lock);
     VblkFinishList(adapter, &finished);
 }

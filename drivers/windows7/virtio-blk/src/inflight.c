@@ -26,6 +26,7 @@ static DECLSPEC_NOINLINE VBLK_OUTCOME VblkRingFull(PVBLK_ADAPTER Adapter) {
 static FORCEINLINE BOOLEAN VblkAdd(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request) {
     PVIRTQUEUE queue = &Adapter->Queue;
 
+    VBLK_ASSERT_EXCLUSIVE(Adapter);
     if (!VirtqueueAdd(queue, Request->Wire.Table, Request->TablePhysical, Request->TableCount, Request)) {
         return FALSE;
     }
@@ -184,6 +185,7 @@ static FORCEINLINE VOID VblkDrain(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished, VB
     ULONG usedLength;
     UCHAR status;
 
+    VBLK_ASSERT_EXCLUSIVE(Adapter);
     while ((request = (PVBLK_REQUEST)VirtqueuePop(&Adapter->Queue, &usedLength)) != NULL) {
         status = *(volatile UCHAR *)&request->Wire.Status;
         if (status != VIRTIO_BLK_S_OK || (request->Flags & VBLK_REQUEST_SORTED) != 0) {

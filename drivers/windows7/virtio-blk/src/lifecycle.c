@@ -70,14 +70,34 @@ static VOID VblkReportUntold(PVBLK_ADAPTER Adapter) {
     }
 }
 
+#if DBG
+#define TO(State) (1u << (State))
+
+/* Where each state leads, in the order of VBLK_STATE: the diagram in aero_virtio_blk.h. */
+static const UCHAR VblkSuccessors[] = {
+    TO(VblkFound) | TO(VblkStarting) | TO(VblkGone),
+    TO(VblkRunning) | TO(VblkFailed) | TO(VblkGone),
+    TO(VblkResetting) | TO(VblkStopped) | TO(VblkFailed) | TO(VblkGone),
+    TO(VblkResetting) | TO(VblkRunning) | TO(VblkStopped) | TO(VblkFailed) | TO(VblkGone),
+    TO(VblkStarting) | TO(VblkGone),
+    TO(VblkStarting) | TO(VblkResetting) | TO(VblkStopped) | TO(VblkFailed) | TO(VblkGone),
+    TO(VblkGone),
+};
+
+#undef TO
+
+C_ASSERT(RTL_NUMBER_OF(VblkSuccessors) == VblkGone + 1);
+#endif
+
 static VOID VblkSetState(PVBLK_ADAPTER Adapter, VBLK_STATE State) {
+    NT_ASSERT((VblkSuccessors[Adapter->State] & 1u << State) != 0);
     VblkTrace((VBLK_TRACE_STATE, "state %d -> %d\n", Adapter->State, State));
     Adapter->State = State;
     VblkUpdateOpen(Adapter);
 }
 
 #if DBG
-VOID VblkAssertState(PVBLK_ADAPTER Adapter) {
+static VOID VblkAssertState(PVBLK_ADAPTER Adapter) {
     BOOLEAN open = (BOOLEAN)(Adapter->State == VblkRunning && !Adapter->UnitAttention);
 
     NT_ASSERT(Adapter->OpenBlocks == (open ? Adapter->CapacityBlocks : 0));
@@ -103,6 +123,16 @@ VOID VblkAssertState(PVBLK_ADAPTER Adapter) {
     default:
         NT_ASSERT(FALSE);
     }
+}
+
+VOID VblkBeginExclusive(PVBLK_ADAPTER Adapter) {
+    NT_ASSERT(InterlockedExchange(&Adapter->Exclusive, TRUE) == FALSE);
+    VblkAssertState(Adapter);
+}
+
+VOID VblkEndExclusive(PVBLK_ADAPTER Adapter) {
+    VblkAssertState(Adapter);
+    NT_ASSERT(InterlockedExchange(&Adapter->Exclusive, FALSE) != FALSE);
 }
 #endif
 
@@ -321,11 +351,13 @@ BOOLEAN NTAPI VblkHwInitialize(PVOID DeviceExtension) {
     if (!StorPortEnablePassiveInitialization(adapter, VblkPassiveInitialize)) {
         return FALSE;
     }
+    VblkBeginExclusive(adapter);
     (VOID)VblkStart(adapter);
     /* The first capacity is not a change of it. */
     adapter->UnitAttention = FALSE;
     adapter->CapacityChangeEvents = 0;
     VblkUpdateOpen(adapter);
+    VblkEndExclusive(adapter);
     return TRUE;
 }
 
@@ -422,11 +454,13 @@ BOOLEAN NTAPI VblkHwResetBus(PVOID DeviceExtension, ULONG PathId) {
     if (!VblkIsResettable(adapter)) {
         return FALSE;
     }
+    VblkBeginExclusive(adapter);
     VblkListInitialize(&finished);
     VblkSetState(adapter, VblkResetting);
     StorPortNotification(ResetDetected, adapter, 0);
     done = VblkRecover(adapter, &finished);
     VblkReportUntold(adapter);
+    VblkEndExclusive(adapter);
     VblkFinishList(adapter, &finished);
     return done;
 }
@@ -470,19 +504,25 @@ static VOID VblkListControlTypes(PSCSI_SUPPORTED_CONTROL_TYPE_LIST List) {
 SCSI_ADAPTER_CONTROL_STATUS NTAPI VblkHwAdapterControl(PVOID DeviceExtension, SCSI_ADAPTER_CONTROL_TYPE ControlType,
                                                        PVOID Parameters) {
     PVBLK_ADAPTER adapter = (PVBLK_ADAPTER)DeviceExtension;
+    BOOLEAN running;
 
     switch (ControlType) {
     case ScsiQuerySupportedControlTypes:
         VblkListControlTypes((PSCSI_SUPPORTED_CONTROL_TYPE_LIST)Parameters);
         return ScsiAdapterControlSuccess;
     case ScsiStopAdapter:
+        VblkBeginExclusive(adapter);
         VblkStop(adapter);
+        VblkEndExclusive(adapter);
         return ScsiAdapterControlSuccess;
     case ScsiRestartAdapter:
         if (adapter->State != VblkStopped && adapter->State != VblkFailed) {
             return ScsiAdapterControlUnsuccessful;
         }
-        return VblkStart(adapter) ? ScsiAdapterControlSuccess : ScsiAdapterControlUnsuccessful;
+        VblkBeginExclusive(adapter);
+        running = VblkStart(adapter);
+        VblkEndExclusive(adapter);
+        return running ? ScsiAdapterControlSuccess : ScsiAdapterControlUnsuccessful;
     default:
         return ScsiAdapterControlUnsuccessful;
     }

@@ -352,13 +352,6 @@ static DECLSPEC_NOINLINE VBLK_OUTCOME VblkStartCommand(PVBLK_ADAPTER Adapter, PS
     if (!VblkIsForDisk(Srb)) {
         return (VBLK_OUTCOME)request->Outcome;
     }
-    if (request->Kind == VblkKindScsi && VblkSharesMessage(Adapter)) {
-        VblkLookAtConfig(Adapter);
-        outcome = VblkGate(Adapter);
-        if (outcome != VblkOutcomePending) {
-            return outcome;
-        }
-    }
     if (Adapter->UnitAttention && !VblkIgnoresAttention(Srb->Cdb[0])) {
         Adapter->UnitAttention = FALSE;
         VblkUpdateOpen(Adapter);
@@ -489,7 +482,7 @@ static DECLSPEC_NOINLINE VBLK_OUTCOME VblkStartFunction(PVBLK_ADAPTER Adapter, P
 }
 
 /* Any SRB. */
-static DECLSPEC_NOINLINE BOOLEAN VblkStartAny(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
+static DECLSPEC_NOINLINE VOID VblkStartAny(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
     VBLK_OUTCOME outcome;
 
     outcome =
@@ -497,7 +490,6 @@ static DECLSPEC_NOINLINE BOOLEAN VblkStartAny(PVBLK_ADAPTER Adapter, PSCSI_REQUE
     if (outcome != VblkOutcomePending) {
         VblkFinish(Adapter, Srb, outcome);
     }
-    return TRUE;
 }
 
 /* Most commands find nothing in their way and go straight to the device. IRQL: DISPATCH. Locks: StartIo, held. */
@@ -505,10 +497,11 @@ BOOLEAN NTAPI VblkHwStartIo(PVOID DeviceExtension, PSCSI_REQUEST_BLOCK Srb) {
     PVBLK_ADAPTER adapter = (PVBLK_ADAPTER)DeviceExtension;
     PVBLK_REQUEST request = VblkRequestOf(Srb);
 
-    VblkAssertState(adapter);
-    if (Srb->Function == SRB_FUNCTION_EXECUTE_SCSI && request->Kind == VblkKindDevice &&
-        VblkTrySubmit(adapter, request)) {
-        return TRUE;
+    VblkBeginExclusive(adapter);
+    if (Srb->Function != SRB_FUNCTION_EXECUTE_SCSI || request->Kind != VblkKindDevice ||
+        !VblkTrySubmit(adapter, request)) {
+        VblkStartAny(adapter, Srb);
     }
-    return VblkStartAny(adapter, Srb);
+    VblkEndExclusive(adapter);
+    return TRUE;
 }
