@@ -13,7 +13,9 @@ INVALID_FIELD = (5, 0x24, 0)
 SAVING_UNSUPPORTED = (5, 0x39, 0)
 WRITE_PROTECTED = (7, 0x27, 0)
 
-STANDARD_INQUIRY = (bytes([0, 0, 5, 2, 31, 0, 0, 2]) + b"AERO    " + b"VIRTIO BLK      " + b"1.0 ")
+# With the version descriptors of SAM-3, SPC-3 and SBC-3, no version claimed.
+STANDARD_INQUIRY = (bytes([0, 0, 5, 2, 69, 0, 0, 2]) + b"AERO    " + b"VIRTIO BLK      " + b"1.0 " + bytes(22)
+                    + bytes.fromhex("0060 0300 04c0") + bytes(10))
 CACHING = bytes([0x08, 18, 0x04]) + bytes(17)
 CONTROL = bytes([0x0A, 10, 0, 0x10]) + bytes(8)
 DESCRIPTOR = BLOCKS.to_bytes(4, "big") + BLOCK.to_bytes(4, "big")
@@ -59,7 +61,7 @@ def medium(disk):
 
 # ---- what the driver answers itself ----
 
-@pytest.mark.parametrize("length", [0, 4, 5, 35, 36, 37, 96, 255])
+@pytest.mark.parametrize("length", [0, 4, 5, 35, 36, 37, 73, 74, 96, 255])
 def test_inquiry_answers_what_fits(scsi, empty, length):
     assert_good(scsi(empty, f"12 00 00 00 {length:02x} 00"), STANDARD_INQUIRY[:length])
 

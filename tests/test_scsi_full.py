@@ -160,7 +160,7 @@ def limits(multiple=0, maximum=992, optimal=0, granularity=None):
     page[8:12] = maximum.to_bytes(4, "big")
     page[12:16] = optimal.to_bytes(4, "big")
     if granularity:
-        page[20:28] = b"\xff" * 8
+        page[20:28] = b"\xff" * 4 + (4095).to_bytes(4, "big")
         page[28:32] = granularity.to_bytes(4, "big")
         page[32] = 0x80
     return bytes(page)
@@ -185,7 +185,7 @@ def limits(multiple=0, maximum=992, optimal=0, granularity=None):
     (UNMAPS + ",discard-sectors=0", limits()),
     (UNMAPS + ",discard-seg=0", limits()),
     (UNMAPS + ",discard-sectors=7,blk-size=4096", limits(maximum=124)),
-])
+], ids=lambda value: value if isinstance(value, str) else "")
 def test_block_limits_are_the_devices(scsi, empty, device, expected):
     assert_good(scsi(empty, vpd(0xB0), device=device), expected)
 
@@ -573,6 +573,34 @@ def test_write_same_of_zeroes_zeroes_its_blocks_and_no_others(scsi, medium, file
     assert medium.read_bytes() == expected
 
 
+@pytest.mark.parametrize("block", [512, 4096])
+@pytest.mark.parametrize("limits_", ["seg-max=126", "seg-max=1", "size-max=4096", "queue-size=2"])
+@pytest.mark.parametrize("lba, blocks", [(0, 1), (3, 20), (5, 0)])
+@pytest.mark.parametrize("flags", [0, 8], ids=["write", "unmap"])
+def test_write_same_repeats_its_block_and_writes_no_other(scsi, medium, file, block, limits_, lba, blocks, flags):
+    expected = bytearray(medium.read_bytes())
+    end = lba + blocks if blocks else SIZE // block
+    pattern = bytes(range(1, 256)) * (block // 255 + 1)
+    expected[lba * block:end * block] = pattern[:block] * (end - lba)
+    command = scsi(medium, extent(16, 0x93, lba, blocks, flags), out=file(pattern[:block]),
+                   device=f"{ZEROES},blk-size={block},{limits_}")
+    assert_good(command, transferred=block)
+    assert medium.read_bytes() == expected
+
+
+def test_write_same_that_fails_is_a_write_error(scsi, medium, file):
+    quiet = scsi(medium, "00 00 00 00 00 00", device=ZEROES).requests - 2
+    command = scsi(medium, extent(16, 0x93, 0, 9), out=file(b"\1" * BLOCK),
+                   device=f"{ZEROES},fault=io-error,fault-after={quiet}")
+    assert_refused(command, WRITE_ERROR)
+
+
+def test_write_same_takes_nothing_away_where_it_does_not_say_so(scsi, medium, file):
+    device = ZEROES.replace("may-unmap=1", "may-unmap=0")
+    assert_refused(scsi(medium, extent(16, 0x93, 0, 1, 8), out=file(bytes(BLOCK)), device=device), INVALID_FIELD)
+    assert_good(scsi(medium, extent(16, 0x93, 0, 1), out=file(bytes(BLOCK)), device=device), transferred=BLOCK)
+
+
 def test_write_same_can_do_without_data(scsi, medium):
     command = scsi(medium, extent(16, 0x93, 1, BLOCKS - 2, 1), device=ZEROES)
     assert_good(command, transferred=0)
@@ -584,8 +612,7 @@ def test_write_same_of_anything_else_is_refused(scsi, medium, file):
     before = medium.read_bytes()
     zero = bytes(BLOCK)
     cases = [(0x04, zero, INVALID_FIELD), (0x02, zero, INVALID_FIELD), (0x10, zero, INVALID_FIELD),
-             (0x20, zero, INVALID_FIELD), (0x18, zero, INVALID_FIELD),
-             (0, bytes(BLOCK - 1) + b"\1", INVALID_LIST), (8, b"\1" + bytes(BLOCK - 1), INVALID_LIST)]
+             (0x20, zero, INVALID_FIELD), (0x18, zero, INVALID_FIELD)]
     for flags, data, key in cases:
         assert_refused(scsi(medium, extent(16, 0x93, 0, 1, flags), out=file(data), device=ZEROES), key)
     for lba, blocks in [(BLOCKS, 1), (BLOCKS - 1, 2), (BLOCKS, 0), ((1 << 64) - 1, 2)]:

@@ -296,9 +296,10 @@ struct _VBLK_ADAPTER {
     ULONGLONG OpenBlocks; /* CapacityBlocks where VblkTrySubmit may go ahead, otherwise 0: VblkUpdateOpen */
     VIRTQUEUE Queue;
     VIRTIO_PCI_QUEUE PciQueue;
-    VBLK_LIST ResetQueue; /* SRBs that wait for what the DPC has to do: resets, a removal */
-    BOOLEAN RemoveDue;    /* and that is to leave, not to start again */
-    VBLK_REASON Untold;   /* noted where the event log is out of reach */
+    VBLK_LIST ResetQueue;    /* SRBs that wait for what the DPC has to do: resets, a removal */
+    BOOLEAN RemoveDue;       /* and that is to leave, not to start again */
+    volatile LONG Returning; /* DPCs that give requests back: counted up under the lock, down without it */
+    VBLK_REASON Untold;      /* noted where the event log is out of reach */
 
     ULONGLONG Features; /* as negotiated; constant while Running */
 

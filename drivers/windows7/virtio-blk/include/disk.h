@@ -91,6 +91,11 @@ typedef enum _UNMAP_RESULT {
     UnmapOutOfRange
 } UNMAP_RESULT;
 
+/* As many as a list has room for whose length has 16 bits. */
+#define UNMAP_HEADER_BYTES 8
+#define UNMAP_DESCRIPTOR_BYTES 16
+#define UNMAP_DESCRIPTORS_MAX ((0xFFFF - UNMAP_HEADER_BYTES) / UNMAP_DESCRIPTOR_BYTES)
+
 /* A parameter list of Length bytes for a disk of so many Blocks; *Count: its descriptors. [SBC-3 5.28.2] */
 UNMAP_RESULT UnmapCheck(const UCHAR *List, ULONG Length, ULONGLONG Blocks, ULONG *Count);
 /* Descriptor Index of a list that has so many. */

@@ -80,7 +80,11 @@ VOID NTAPI VblkDpc(PSTOR_DPC Dpc, PVOID HwDeviceExtension, PVOID SystemArgument1
     if (disturbed || adapter->ConfigPending || VblkIsDisturbed(adapter)) {
         VblkServiceState(adapter, &finished);
     }
+    (VOID)InterlockedIncrement(&adapter->Returning);
     VblkEndExclusive(adapter);
     StorPortReleaseSpinLock(adapter, &lock);
     VblkFinishList(adapter, &finished);
+    if (InterlockedDecrement(&adapter->Returning) == 0 && adapter->State == VblkResetting) {
+        VblkQueueDpc(adapter); /* the one that is to reset waits for this */
+    }
 }

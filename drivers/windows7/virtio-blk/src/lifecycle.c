@@ -11,6 +11,10 @@
 #include "steps.h"
 #include "trace.h"
 
+/* What HwResetBus, which cannot be put off, waits for another processor's DPC: 1 ms in all. */
+#define RETURN_STALLS 100
+#define RETURN_STALL_US 10
+
 /* More messages than a function can have. [PCI 3.0 6.8.2] */
 #define MESSAGE_LIMIT 2048
 
@@ -292,6 +296,14 @@ static VOID VblkLeave(PVBLK_ADAPTER Adapter, BOOLEAN Surprise, PVBLK_LIST Finish
     VblkSetState(Adapter, VblkGone);
 }
 
+/*
+ * Whether another DPC is still giving requests back that the device had finished. A reset is not over before they are
+ * back. A barrier comes first: that DPC looks at the state after it has counted down.
+ */
+static BOOLEAN VblkIsReturning(PVBLK_ADAPTER Adapter) {
+    return (BOOLEAN)(InterlockedCompareExchange(&Adapter->Returning, 0, 0) != 0);
+}
+
 /* What Resetting is for. TRUE: no request is outstanding any more. */
 static BOOLEAN VblkRecover(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished) {
     if (Adapter->RemoveDue) {
@@ -435,10 +447,19 @@ DECLSPEC_NOINLINE VOID VblkServiceState(PVBLK_ADAPTER Adapter, PVBLK_LIST Finish
     if (Adapter->State == VblkRunning) {
         VblkResume(Adapter);
     }
-    if (Adapter->State == VblkResetting) {
+    if (Adapter->State == VblkResetting && !VblkIsReturning(Adapter)) {
         (VOID)VblkRecover(Adapter, Finished);
     }
     VblkReportUntold(Adapter);
+}
+
+/* They are on their way, on another processor, and need no lock of ours. */
+static VOID VblkAwaitReturns(PVBLK_ADAPTER Adapter) {
+    ULONG i;
+
+    for (i = 0; i < RETURN_STALLS && VblkIsReturning(Adapter); i++) {
+        VirtioStall(RETURN_STALL_US);
+    }
 }
 
 /* IRQL: DISPATCH. Locks: StartIo, held. [ddi HW_RESET_BUS] */
@@ -454,6 +475,7 @@ BOOLEAN NTAPI VblkHwResetBus(PVOID DeviceExtension, ULONG PathId) {
     if (!VblkIsResettable(adapter)) {
         return FALSE;
     }
+    VblkAwaitReturns(adapter);
     VblkBeginExclusive(adapter);
     VblkListInitialize(&finished);
     VblkSetState(adapter, VblkResetting);

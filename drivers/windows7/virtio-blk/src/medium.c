@@ -163,6 +163,7 @@ VBLK_OUTCOME VblkUnmapBlocks(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
     return VblkFirstStep(Adapter, request);
 }
 
+/* Only zeroes, which have a request of their own, can take blocks away. */
 static BOOLEAN VblkIsZero(const UCHAR *Bytes, ULONG Length) {
     ULONG i;
 
@@ -172,19 +173,21 @@ static BOOLEAN VblkIsZero(const UCHAR *Bytes, ULONG Length) {
 }
 
 /*
- * Of zeroes; another pattern the device has no request for, and it is refused. No number of blocks means up to the last
- * one. [SBC-3 5.44]
+ * Zeroes have a request of their own; another pattern is written block by block. No number of blocks means up to the
+ * last one. UNMAP is refused where page B2h says that this command takes nothing away. [SBC-3 5.44, 6.6.4]
  */
 VBLK_OUTCOME VblkWriteSame16(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
     PVBLK_REQUEST request = VblkRequestOf(Srb);
     BOOLEAN data = (BOOLEAN)((Srb->Cdb[1] & WRITE_SAME_NDOB) == 0);
+    BOOLEAN unmap = (BOOLEAN)((Srb->Cdb[1] & WRITE_SAME_UNMAP) != 0);
+    VBLK_STAGE stage = VblkStageZero;
     VBLK_OUTCOME outcome;
     PVBLK_STEPS steps;
     ULONGLONG lba;
     ULONGLONG blocks;
     ULONG count;
 
-    if ((Srb->Cdb[1] & WRITE_SAME_REFUSED) != 0) {
+    if ((Srb->Cdb[1] & WRITE_SAME_REFUSED) != 0 || (unmap && !Adapter->Disk.ZeroesUnmap)) {
         return VblkOutcomeInvalidField;
     }
     if (Adapter->ReadOnly) {
@@ -199,10 +202,10 @@ VBLK_OUTCOME VblkWriteSame16(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
         return outcome;
     }
     if (data && !VblkIsZero((const UCHAR *)Srb->DataBuffer, 1ul << Adapter->BlockShift)) {
-        return VblkOutcomeInvalidList;
+        stage = VblkStageFill;
     }
     blocks = count != 0 ? count : Adapter->CapacityBlocks - lba;
-    steps = VblkPrepareSteps(Adapter, request, VblkStageZero, VblkStageOver);
+    steps = VblkPrepareSteps(Adapter, request, stage, VblkStageOver);
     if (steps == NULL) {
         return VblkOutcomeDeviceFault;
     }
@@ -210,6 +213,7 @@ VBLK_OUTCOME VblkWriteSame16(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
     steps->First = lba;
     steps->Blocks = blocks;
     steps->Total = blocks;
-    steps->Unmap = (BOOLEAN)((Srb->Cdb[1] & WRITE_SAME_UNMAP) != 0 && Adapter->Disk.ZeroesUnmap);
+    steps->Data = (PUCHAR)Srb->DataBuffer;
+    steps->Unmap = unmap;
     return VblkFirstStep(Adapter, request);
 }

@@ -11,7 +11,7 @@
 #define QUEUE_DEPTH_LIMIT 254
 
 #define INQUIRY_EVPD 0x01
-#define INQUIRY_BYTES 36
+#define INQUIRY_BYTES 74
 #define INQUIRY_VERSION_SPC3 0x05
 #define INQUIRY_CMDQUE 0x02
 
@@ -94,8 +94,12 @@ static VOID VblkSetQueueDepth(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
 
 #define INQUIRY_IDENTITY DISK_VENDOR DISK_PRODUCT DISK_REVISION
 #define INQUIRY_AT_IDENTITY 8
+#define INQUIRY_AT_VERSIONS 58
 
-C_ASSERT(sizeof(INQUIRY_IDENTITY) - 1 == INQUIRY_BYTES - INQUIRY_AT_IDENTITY);
+/* SAM-3, SPC-3, SBC-3, no version of each. SBC-3 for UNMAP, WRITE SAME(16) and pages B0 and B2. [SPC-3 6.4.2] */
+static const UCHAR InquiryVersions[] = {0x00, 0x60, 0x03, 0x00, 0x04, 0xC0};
+
+C_ASSERT(INQUIRY_AT_VERSIONS + sizeof(InquiryVersions) <= INQUIRY_BYTES);
 
 /* A page that tells of the serial number waits until the device has been asked for it: never a wrong one. */
 static VBLK_OUTCOME VblkInquireProduct(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
@@ -128,8 +132,10 @@ static VBLK_OUTCOME VblkInquiry(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) 
         return VblkOutcomeInvalidField;
     }
     VblkSetQueueDepth(Adapter, Srb);
+    RtlZeroMemory(standard, sizeof(standard));
     RtlCopyMemory(standard, head, sizeof(head));
     RtlCopyMemory(standard + INQUIRY_AT_IDENTITY, INQUIRY_IDENTITY, sizeof(INQUIRY_IDENTITY) - 1);
+    RtlCopyMemory(standard + INQUIRY_AT_VERSIONS, InquiryVersions, sizeof(InquiryVersions));
     return VblkReply(Srb, standard, sizeof(standard), CdbGet16(Srb->Cdb + 3));
 }
 

@@ -211,28 +211,35 @@ static VBLK_OUTCOME VblkBuildTransferStep(PVBLK_ADAPTER Adapter, PVBLK_REQUEST R
     return VblkOutcomePending;
 }
 
-/* ---- verification ---- */
+/* ---- the same block again and again; comparison ---- */
 
 /*
- * Reads as many blocks as a table takes, each into the area's last block: every segment is the same memory, and what is
- * read is forgotten.
+ * Reads or writes as many blocks as a table takes, each in the area's last block: every segment is the same memory. What
+ * is read is forgotten; what is written is the SRB's one block.
  */
-static VBLK_OUTCOME VblkBuildReadStep(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request, PVBLK_STEPS Steps) {
+static VBLK_OUTCOME VblkBuildRepeatedStep(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request, PVBLK_STEPS Steps, ULONG Type) {
+    USHORT flags = (USHORT)(VIRTQ_DESC_F_NEXT | (VblkIsFromDevice(Type) ? VIRTQ_DESC_F_WRITE : 0));
     ULONG block = 1ul << Adapter->BlockShift;
     ULONG at = (Adapter->AreaBytes - block) & ~(ULONG)(sizeof(struct virtq_desc) - 1);
     ULONG count = VblkLeast(Adapter->MaxSegments, 1 + at / sizeof(struct virtq_desc));
+    PUCHAR data = (PUCHAR)(Request + 1) + at;
     ULONG i;
 
     count = VblkLeast(count, Steps->Total - Steps->Done);
     if (count == 0) { /* no segment at all, so a chain of two descriptors */
-        VblkSetOwnData(Adapter, Request, VIRTIO_BLK_T_IN, VblkRestSector(Adapter, Steps), block);
+        data = VblkOwnData(Request);
+    }
+    if (Type == VIRTIO_BLK_T_OUT) {
+        RtlCopyMemory(data, Steps->Data, block);
+    }
+    if (count == 0) {
+        VblkSetOwnData(Adapter, Request, Type, VblkRestSector(Adapter, Steps), block);
         Steps->Now = 1;
         return VblkOutcomePending;
     }
-    VblkSetHeader(Request, VIRTIO_BLK_T_IN, VblkRestSector(Adapter, Steps));
+    VblkSetHeader(Request, Type, VblkRestSector(Adapter, Steps));
     for (i = 1; i <= count; i++) {
-        VblkSetEntry(&Request->Wire.Table[i], VblkAreaPhysical(Request) + at, block,
-                     VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_WRITE, (USHORT)(i + 1));
+        VblkSetEntry(&Request->Wire.Table[i], VblkAreaPhysical(Request) + at, block, flags, (USHORT)(i + 1));
     }
     VblkSetTableEnds(Request, count);
     Steps->Payload = 0;
@@ -352,7 +359,9 @@ static VBLK_OUTCOME VblkBuildStep(PVBLK_ADAPTER Adapter, PVBLK_REQUEST Request, 
     case VblkStageSettle:
         return VblkBuildSettleStep(Request, Steps);
     case VblkStageRead:
-        return VblkBuildReadStep(Adapter, Request, Steps);
+        return VblkBuildRepeatedStep(Adapter, Request, Steps, VIRTIO_BLK_T_IN);
+    case VblkStageFill:
+        return VblkBuildRepeatedStep(Adapter, Request, Steps, VIRTIO_BLK_T_OUT);
     case VblkStageCompare:
         return VblkBuildCompareStep(Adapter, Request, Steps);
     case VblkStageDiscard:

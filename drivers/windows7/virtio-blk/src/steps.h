@@ -22,6 +22,7 @@ typedef enum _VBLK_STAGE {
     VblkStageCompare,  /* the medium with the SRB's buffer */
     VblkStageDiscard,  /* the descriptors of UNMAP's parameter list */
     VblkStageZero,
+    VblkStageFill, /* one block, again and again */
     VblkStageIdentify
 } VBLK_STAGE;
 

@@ -3,9 +3,6 @@
 #include "cdb.h"
 #include "disk.h"
 
-#define UNMAP_HEADER_BYTES 8
-#define UNMAP_DESCRIPTOR_BYTES 16
-
 VOID UnmapGet(const UCHAR *List, ULONG Index, ULONGLONG *Lba, ULONG *Blocks) {
     const UCHAR *descriptor = List + UNMAP_HEADER_BYTES + Index * UNMAP_DESCRIPTOR_BYTES;
 

@@ -121,14 +121,17 @@ static ULONG VpdBuildIdentification(const VBLK_DISK *Disk, PUCHAR Data) {
     return VPD_DESIGNATOR_BYTES + length;
 }
 
-/* UNMAP and WRITE SAME are cut to what the device takes, so they have no limits of their own. [SBC-3 6.6.3] */
+/*
+ * UNMAP and WRITE SAME are cut to what the device takes, so they have no limits of their own, but that a parameter
+ * list has 16 bits of length. [SBC-3 6.6.3]
+ */
 static ULONG VpdBuildLimits(const VBLK_DISK *Disk, PUCHAR Page) {
     CdbPut16(Page + 6, Disk->PreferredMultiple);
     CdbPut32(Page + 8, Disk->MaxTransfer);
     CdbPut32(Page + 12, Disk->OptimalTransfer);
     if (Disk->Unmaps) {
         CdbPut32(Page + 20, VPD_NO_LIMIT);
-        CdbPut32(Page + 24, VPD_NO_LIMIT);
+        CdbPut32(Page + 24, UNMAP_DESCRIPTORS_MAX);
         CdbPut32(Page + 28, Disk->UnmapGranularity);
         Page[32] = VPD_GRANULARITY_VALID;
     }
