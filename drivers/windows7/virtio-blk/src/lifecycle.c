@@ -275,21 +275,24 @@ static DECLSPEC_NOINLINE BOOLEAN VblkReset(PVBLK_ADAPTER Adapter, PVBLK_LIST Fin
     return running;
 }
 
-/* The adapter leaves. Appends to Finished what is to be returned. Locks: StartIo, or nobody else runs. */
-static VOID VblkLeave(PVBLK_ADAPTER Adapter, BOOLEAN Surprise, PVBLK_LIST Finished) {
-    BOOLEAN quiet = TRUE; /* nothing can write to what is in flight any more */
+/*
+ * The adapter leaves. Quiet: nothing can write to what is in flight, if anything is; otherwise the device is stopped.
+ * Appends to Finished what is to be returned. Locks: StartIo, or nobody else runs.
+ */
+static VOID VblkLeave(PVBLK_ADAPTER Adapter, BOOLEAN Quiet, PVBLK_LIST Finished) {
 
     switch (Adapter->State) {
     case VblkFound:
     case VblkStopped:
     case VblkGone:
+        Quiet = TRUE;
         break;
     default:
-        quiet = (BOOLEAN)(Surprise || VirtioPciReset(&Adapter->Pci) ||
+        Quiet = (BOOLEAN)(Quiet || VirtioPciReset(&Adapter->Pci) ||
                           VirtioPciStatus(&Adapter->Pci) == VIRTIO_STATUS_ABSENT);
         break;
     }
-    if (quiet) {
+    if (Quiet) {
         VblkTakeAll(Adapter, Finished, VblkOutcomeNoDevice);
     }
     VblkAnswerResets(Adapter, Finished, VblkOutcomeNoDevice);
@@ -361,6 +364,7 @@ BOOLEAN NTAPI VblkHwInitialize(PVOID DeviceExtension) {
 
     VblkAssignMessages(adapter);
     if (!StorPortEnablePassiveInitialization(adapter, VblkPassiveInitialize)) {
+        adapter->Untold = VblkReasonStart;
         return FALSE;
     }
     VblkBeginExclusive(adapter);
@@ -398,13 +402,13 @@ VBLK_OUTCOME VblkBeginRemove(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb, BOO
 
     Adapter->RemovedFlags |= AEROVBLK_FLAG_REMOVED | (Surprise ? AEROVBLK_FLAG_SURPRISE_REMOVED : 0);
     VblkReportUntold(Adapter);
-    /* Without a DPC, after a start that failed, nothing is in flight and there is nothing to wait for. */
+    /* Without a DPC, after a start that failed, nothing is in flight, and the device was stopped as far as it stops. */
     if (!Surprise && Adapter->DpcReady && VblkIsResettable(Adapter)) {
         Adapter->RemoveDue = TRUE;
         return VblkLeaveToDpc(Adapter, Srb);
     }
     VblkListInitialize(&finished);
-    VblkLeave(Adapter, Surprise, &finished);
+    VblkLeave(Adapter, (BOOLEAN)(Surprise || !Adapter->DpcReady), &finished);
     VblkFinishList(Adapter, &finished);
     return VblkOutcomeSuccess;
 }
