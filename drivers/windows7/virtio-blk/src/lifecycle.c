@@ -288,8 +288,8 @@ static VOID VblkLeave(PVBLK_ADAPTER Adapter, BOOLEAN Quiet, PVBLK_LIST Finished)
         Quiet = TRUE;
         break;
     default:
-        Quiet = (BOOLEAN)(Quiet || VirtioPciReset(&Adapter->Pci) ||
-                          VirtioPciStatus(&Adapter->Pci) == VIRTIO_STATUS_ABSENT);
+        Quiet =
+            (BOOLEAN)(Quiet || VirtioPciReset(&Adapter->Pci) || VirtioPciStatus(&Adapter->Pci) == VIRTIO_STATUS_ABSENT);
         break;
     }
     if (Quiet) {
