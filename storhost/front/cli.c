@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* What commands share: arguments, sentences on standard error, and text from files. */
+/* What commands share: arguments, sentences on standard error, files of their own, and text from files. */
 #include "front/cli.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <string.h>
+#include <unistd.h>
 
 int cli_fail(const char *subject, const struct error *err)
 {
@@ -44,6 +47,36 @@ int cli_file_arguments(int argc, char **argv, const char **path, bool *json)
 			*path = argv[i];
 	}
 	return *path ? 0 : cli_usage("%s needs a file", argv[0]);
+}
+
+int cli_library(const char *name, char *path, size_t size, struct error *err)
+{
+	char self[400];
+	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash;
+
+	self[length > 0 ? length : 0] = '\0';
+	slash = strrchr(self, '/');
+	if (!slash)
+		return error_set(err, "cannot tell where this program lies");
+	*slash = '\0';
+	snprintf(path, size, "%s/../lib/%s", self, name);
+	if (access(path, R_OK))
+		return error_set(err, "%s: %s", path, strerror(errno));
+	return 0;
+}
+
+int cli_check_output(const char *path, struct error *err)
+{
+	bool there = !access(path, F_OK);
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+
+	if (fd < 0)
+		return error_set(err, "%s: %s", path, strerror(errno));
+	close(fd);
+	if (!there)
+		unlink(path);
+	return 0;
 }
 
 void cli_print_text(FILE *out, const char *text)

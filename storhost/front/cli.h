@@ -32,6 +32,7 @@ int cmd_imports(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_nbd(int argc, char **argv);
 int cmd_scsi(int argc, char **argv);
+int cmd_sg(int argc, char **argv);
 
 /* "storhost: SUBJECT: sentence" on standard error; subject NULL: without. */
 int cli_fail(const char *subject, const struct error *err);
@@ -39,6 +40,12 @@ int cli_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* The arguments of `COMMAND FILE [--json]`, in any order. 0, or what the command is to return. */
 int cli_file_arguments(int argc, char **argv, const char **path, bool *json);
+
+/* The path of a shared library as built or installed: beside this program, in ../lib. 0, or -1 and a sentence. */
+int cli_library(const char *name, char *path, size_t size, struct error *err);
+
+/* Whether a file can be written, by opening it. One that was not there stays away until there is something in it. */
+int cli_check_output(const char *path, struct error *err);
 
 /* Prints text that came from a file: bytes that a terminal may obey, or that are no ASCII, as \xNN. */
 void cli_print_text(FILE *out, const char *text);

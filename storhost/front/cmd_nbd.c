@@ -4,19 +4,16 @@
  * nbdkit ends when this program is told to, and with it.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "front/cli.h"
 #include "front/machine.h"
+#include "front/unix_socket.h"
 
 #define ARGUMENTS_MAX 48
 #define THREADS "64" /* of nbdkit, per connection: its requests in flight */
@@ -87,67 +84,15 @@ static int parse_arguments(struct nbd_arguments *arguments, int argc, char **arg
 	return failed;
 }
 
-/* The plugin as built or installed: beside this program, in ../lib. */
-static int find_plugin(struct nbd_arguments *arguments, struct error *err)
-{
-	char self[400];
-	ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	char *slash;
-
-	self[length > 0 ? length : 0] = '\0';
-	slash = strrchr(self, '/');
-	if (!slash)
-		return error_set(err, "cannot tell where this program lies");
-	*slash = '\0';
-	snprintf(arguments->plugin, sizeof(arguments->plugin), "%s/../lib/nbdkit-storhost-plugin.so", self);
-	if (access(arguments->plugin, R_OK))
-		return error_set(err, "%s: %s", arguments->plugin, strerror(errno));
-	return 0;
-}
-
-/* Whether nobody listens at a socket that is there: its server was killed. */
-static bool is_stale(int fd, const struct sockaddr_un *address)
-{
-	struct stat st;
-
-	return !lstat(address->sun_path, &st) && S_ISSOCK(st.st_mode) &&
-	       connect(fd, (const struct sockaddr *)address, sizeof(*address)) && errno == ECONNREFUSED;
-}
-
 /* Whether the socket can be made: by making it, and taking it away again. */
 static int check_socket(const char *path, struct error *err)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int fd, result = 0;
-
-	if (strlen(path) >= sizeof(address.sun_path))
-		return error_set(err, "%s: a socket's name has at most %zu characters", path,
-				 sizeof(address.sun_path) - 1);
-	strcpy(address.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return error_set(err, "%s: %s", path, strerror(errno));
-	if (!bind(fd, (struct sockaddr *)&address, sizeof(address)) || (errno == EADDRINUSE && is_stale(fd, &address)))
-		unlink(path);
-	else if (errno == EADDRINUSE || errno == EISCONN)
-		result = error_set(err, "%s is in use: a server listens there, or it is no socket", path);
-	else
-		result = error_set(err, "%s: %s", path, strerror(errno));
-	close(fd);
-	return result;
-}
-
-/* Whether the report can be written: by opening it. One that was not there stays away until there is something in it. */
-static int check_report(const char *path, struct error *err)
-{
-	bool there = !access(path, F_OK);
-	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+	int fd = unix_listen(path, err);
 
 	if (fd < 0)
-		return error_set(err, "%s: %s", path, strerror(errno));
+		return -1;
 	close(fd);
-	if (!there)
-		unlink(path);
+	unlink(path);
 	return 0;
 }
 
@@ -217,8 +162,9 @@ int cmd_nbd(int argc, char **argv)
 	if (!arguments.socket)
 		return cli_usage("--socket PATH is missing");
 	arguments.argv[sizeof(head) / sizeof(head[0])] = (char *)(uintptr_t)arguments.socket;
-	if (find_plugin(&arguments, &err) || machine_check(&arguments.machine, &err) ||
-	    (arguments.report && check_report(arguments.report, &err)) || check_socket(arguments.socket, &err))
+	if (cli_library("nbdkit-storhost-plugin.so", arguments.plugin, sizeof(arguments.plugin), &err) ||
+	    machine_check(&arguments.machine, &err) || (arguments.report && cli_check_output(arguments.report, &err)) ||
+	    check_socket(arguments.socket, &err))
 		return cli_fail(NULL, &err);
 	status = run_nbdkit(arguments.argv);
 	unlink(arguments.socket);

@@ -2,6 +2,7 @@
 /* Putting a machine together, and telling what became of it. */
 #include "front/machine.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -392,6 +393,23 @@ void machine_report(const struct machine *machine, struct json *json)
 		json_close(json);
 	}
 	report_findings(json);
+}
+
+int machine_report_file(const struct machine *machine, const char *path, struct error *err)
+{
+	FILE *out = fopen(path, "w");
+	struct json json;
+
+	if (!out)
+		return error_set(err, "%s: %s", path, strerror(errno));
+	json_begin(&json, out);
+	json_open_object(&json, NULL);
+	machine_report(machine, &json);
+	json_close(&json);
+	json_end(&json);
+	if (fclose(out))
+		return error_set(err, "%s: %s", path, strerror(errno));
+	return 0;
 }
 
 void machine_summary(const struct machine *machine, FILE *out)

@@ -52,6 +52,8 @@ void machine_stop(struct machine *machine);
 
 /* Members of an open JSON object: seed, limits, counters, events, findings. Call it before machine_stop's free. */
 void machine_report(const struct machine *machine, struct json *json);
+/* The same as an object of its own, in a file. */
+int machine_report_file(const struct machine *machine, const char *path, struct error *err);
 /* One number of the report by its name, or "events", how many there are; false: there is none of that name. */
 bool machine_counter(const struct machine *machine, const char *name, uint64_t *value);
 /* One line of the same for people. */

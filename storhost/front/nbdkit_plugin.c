@@ -8,7 +8,6 @@
  * gets counters and findings as JSON when the server ends.
  */
 #define NBDKIT_API_VERSION 2
-#include <errno.h>
 #include <nbdkit-plugin.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,31 +73,15 @@ static int plugin_after_fork(void)
 	return 0;
 }
 
-static void write_report(void)
-{
-	FILE *out = fopen(report_path, "w");
-	struct json json;
-
-	if (!out) {
-		nbdkit_error("%s: %s", report_path, strerror(errno));
-		return;
-	}
-	json_begin(&json, out);
-	json_open_object(&json, NULL);
-	machine_report(&machine, &json);
-	json_close(&json);
-	json_end(&json);
-	if (fclose(out))
-		nbdkit_error("%s: %s", report_path, strerror(errno));
-}
-
 static void plugin_cleanup(void)
 {
+	struct error err;
+
 	if (!machine.device)
 		return;
 	machine_stop(&machine);
-	if (report_path)
-		write_report();
+	if (report_path && machine_report_file(&machine, report_path, &err))
+		nbdkit_error("%s", err.text);
 	machine_summary(&machine, stderr);
 	machine_free(&machine);
 }
