@@ -98,7 +98,7 @@ def refused(tmp_path):
     return check
 
 
-@pytest.fixture(params=["scsi", "nbd"])
+@pytest.fixture(params=["scsi", "nbd", "sg"])
 def starts(request, refused, tmp_path):
     """starts(names, driver, disk, …): a refusal by each command that starts a machine."""
     def check(names, driver, disk, *words):
@@ -168,35 +168,40 @@ def test_a_disk_in_use_is_refused(refused, server, disk, tmp_path):
     assert hosting.storhost(*command).returncode == 0
 
 
-def test_a_busy_socket_is_refused(server, disk):
+@pytest.fixture(params=["nbd", "sg"])
+def server_command(request):
+    return request.param
+
+
+def test_a_busy_socket_is_refused(server, disk, server_command):
     with server(disk(SIZE), seed=1) as first:
         other = disk(SIZE, name="other.img")
-        result = hosting.storhost("nbd", hosting.DRIVER, "--disk", other, "--socket", first.socket)
+        result = hosting.storhost(server_command, hosting.DRIVER, "--disk", other, "--socket", first.socket)
         assert result.returncode == 2 and result.stderr.count("\n") == 1, result.told
         assert str(first.socket) in result.stderr, result.told
         assert hosting.run("nbdinfo", "--size", first.uri).stdout == f"{SIZE}\n", "the first server suffered"
 
 
-def test_a_file_in_the_place_of_the_socket_is_refused_and_kept(refused, disk, tmp_path):
+def test_a_file_in_the_place_of_the_socket_is_refused_and_kept(refused, disk, tmp_path, server_command):
     path = tmp_path / "file"
     path.write_text("precious")
-    refused(path, "nbd", hosting.DRIVER, "--disk", disk(SIZE), "--socket", path)
+    refused(path, server_command, hosting.DRIVER, "--disk", disk(SIZE), "--socket", path)
     assert path.read_text() == "precious"
 
 
-def test_a_socket_in_no_directory_is_refused(refused, disk, tmp_path):
+def test_a_socket_in_no_directory_is_refused(refused, disk, tmp_path, server_command):
     path = tmp_path / "none" / "s"
-    refused(path, "nbd", hosting.DRIVER, "--disk", disk(SIZE), "--socket", path)
+    refused(path, server_command, hosting.DRIVER, "--disk", disk(SIZE), "--socket", path)
 
 
-def test_a_socket_name_that_does_not_fit_is_refused(refused, disk, tmp_path):
+def test_a_socket_name_that_does_not_fit_is_refused(refused, disk, tmp_path, server_command):
     path = tmp_path / ("s" * (1 + hosting.SOCKET_NAME_LIMIT - len(os.fsencode(tmp_path))))
-    refused(path, "nbd", hosting.DRIVER, "--disk", disk(SIZE), "--socket", path)
+    refused(path, server_command, hosting.DRIVER, "--disk", disk(SIZE), "--socket", path)
 
 
-def test_a_report_that_cannot_be_written_is_refused(refused, disk, tmp_path):
+def test_a_report_that_cannot_be_written_is_refused(refused, disk, tmp_path, server_command):
     path = tmp_path / "none" / "report.json"
-    refused(path, "nbd", hosting.DRIVER, "--disk", disk(SIZE), "--socket", tmp_path / "s", "--report", path)
+    refused(path, server_command, hosting.DRIVER, "--disk", disk(SIZE), "--socket", tmp_path / "s", "--report", path)
 
 
 @pytest.mark.parametrize("name, value, names", [
@@ -223,6 +228,9 @@ def test_a_wrong_option_is_named(starts, disk, name, value, names):
     (["scsi", "a.sys", "--disk"], "--disk"), (["nbd"], "--socket"), (["nbd", "a.sys", "--disk", "a.img"], "--socket"),
     (["nbd", "--socket", "s", "--disk", "a.img"], "driver"), (["nbd", "a.sys", "--socket", "s"], "disk"),
     (["nbd", "a.sys", "b.sys", "--socket", "s"], "b.sys"), (["nbd", "a.sys", "--socket"], "--socket"),
+    (["sg"], "--socket"), (["sg", "a.sys", "--disk", "a.img"], "--socket"), (["sg", "a.sys", "--", "true"], "disk"),
+    (["sg", "--disk", "a.img", "--", "true"], "driver"), (["sg", "a.sys", "b.sys", "--", "true"], "b.sys"),
+    (["sg", "a.sys", "--disk", "--", "true"], "--disk"), (["sg", "a.sys", "--disk", "a.img", "--"], "--socket"),
 ])
 def test_a_wrong_command_line_is_explained(refused, tmp_path, monkeypatch, words, names):
     monkeypatch.chdir(tmp_path)

@@ -10,7 +10,8 @@ export LC_ALL=C
 build=(cmake ninja-build clang-19 lld-19 llvm-19 gcc libc6-dev gcc-multilib pkg-config python3
        libzydis-dev nbdkit-plugin-dev libnbd-dev libssl-dev ntfs-3g-dev)
 run=("${build[@]}" nbdkit libnbd-bin python3-libnbd ntfs-3g)
-test=("${run[@]}" git libcmocka-dev fio clang-format-19 python3-pytest wine wine64)
+test=("${run[@]}" git libcmocka-dev fio clang-format-19 python3-pytest wine wine64
+      sg3-utils libiscsi-bin smartmontools qemu-utils)
 
 case "${1:-test}" in
 build) wanted=("${build[@]}") ;;
@@ -61,8 +62,19 @@ unknown_packages() {
 	done
 }
 
+# smartmontools brings a daemon that nobody asked for: it is not started, now or with the machine.
+policy=/usr/sbin/policy-rc.d
+[[ ! -e $policy ]] || policy=
+quiet=
+[[ " ${missing[*]} " != *" smartmontools "* ]] || quiet=smartmontools
+tidy_up() {
+	[[ -z $policy ]] || "${root[@]}" rm -f "$policy"
+	[[ -z $quiet || ! -e /etc/init.d/$quiet ]] || "${root[@]}" update-rc.d "$quiet" disable >/dev/null 2>&1
+	rm -f "$log"
+}
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+trap tidy_up EXIT
+[[ -z $policy ]] || printf '#!/bin/sh\nexit 101\n' | "${root[@]}" install -m 755 /dev/stdin "$policy"
 echo "install-deps: installing ${#missing[@]} Debian packages: ${missing[*]}"
 
 # A mirror in the middle of an update serves lists and packages that do not fit together; that passes.
