@@ -245,7 +245,7 @@ static void config_preset(struct port *port)
 	config->SpecificLuExtensionSize = port->init.SpecificLuExtensionSize;
 	config->SrbExtensionSize = port->init.SrbExtensionSize;
 	config->MaximumNumberOfLogicalUnits = 8;
-	config->SlotNumber = 3;
+	config->SlotNumber = port->options.slot;
 	config->Dma64BitAddresses = SCSI_DMA64_SYSTEM_SUPPORTED;
 	config->MaxNumberOfIO = 1000;
 }
@@ -295,7 +295,7 @@ static void config_check(struct port *port)
 static void limits_compute(struct port *port)
 {
 	const PORT_CONFIGURATION_INFORMATION *config = port->config;
-	uint64_t by_breaks = ((uint64_t)config->NumberOfPhysicalBreaks - 1) * PHYS_PAGE;
+	uint64_t by_breaks = ((uint64_t)port_elements(port) - 1) * PHYS_PAGE;
 	uint64_t most = (uint64_t)(SGL_MAX - 1) * PHYS_PAGE;
 
 	if (config->MaximumTransferLength < by_breaks)
