@@ -67,9 +67,8 @@ struct virtio_blk {
 	uint32_t id_wait; /* steps left of a GET_ID */
 	bool kicked;      /* the ring may have chains that were not fetched */
 	bool stalled;
-	bool frozen;       /* no request may begin to run */
-	bool powerless;    /* nothing may reach the guest any more */
-	uint32_t accesses; /* to registers, until the disk has grown */
+	bool frozen;    /* no request may begin to run */
+	bool powerless; /* nothing may reach the guest any more */
 	unsigned running;
 	unsigned unsignalled;     /* requests returned since the last interrupt */
 	uint64_t fetched;         /* counts requests, for their order */
@@ -899,7 +898,7 @@ static int set_capacity(struct virtio_blk *blk, uint64_t bytes)
 /* Locks: held. A register is about to be accessed: the disk that was told to grows now. */
 static void count_access(struct virtio_blk *blk)
 {
-	if (blk->options.grow_at && ++blk->accesses == blk->options.grow_at &&
+	if (blk->options.grow_at && blk->stats.mmio_reads + blk->stats.mmio_writes + 1 >= blk->options.grow_at &&
 	    !set_capacity(blk, blk->capacity * SECTOR + GROWTH))
 		blk->options.grow_at = 0;
 }

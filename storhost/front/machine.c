@@ -329,6 +329,8 @@ static const struct counter {
 	COUNTER("faults", OF_DEVICE, device_stats, faults),
 	COUNTER("max_transfer", OF_LIMITS, port_limits, max_transfer),
 	COUNTER("physical_breaks", OF_LIMITS, port_limits, physical_breaks),
+	COUNTER("alignment_mask", OF_LIMITS, port_limits, alignment_mask),
+	COUNTER("dma64", OF_LIMITS, port_limits, dma64),
 	COUNTER("queue_depth", OF_LIMITS, port_limits, queue_depth),
 	COUNTER("messages", OF_LIMITS, port_limits, messages),
 	COUNTER("srbs", OF_PORT, port_stats, requests),

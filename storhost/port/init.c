@@ -305,6 +305,8 @@ static void limits_compute(struct port *port)
 	port->limits.max_transfer = by_breaks < PHYS_PAGE ? PHYS_PAGE : (uint32_t)by_breaks & ~(PHYS_PAGE - 1);
 	port->limits.physical_breaks = config->NumberOfPhysicalBreaks;
 	port->limits.alignment_mask = config->AlignmentMask;
+	port->limits.dma64 = config->Dma64BitAddresses == SCSI_DMA64_MINIPORT_SUPPORTED ||
+			     config->Dma64BitAddresses == SCSI_DMA64_MINIPORT_FULL64BIT_SUPPORTED;
 	port->limits.caches_data = config->CachesData;
 	port->limits.messages = port->message_count;
 }

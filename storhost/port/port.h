@@ -74,6 +74,7 @@ struct port_limits {
 	uint32_t max_transfer; /* bytes, of one request, whatever its buffer's alignment */
 	uint32_t physical_breaks;
 	uint32_t alignment_mask;
+	uint32_t dma64; /* 1: data above 4 GiB need no copy */
 	uint32_t queue_depth;
 	bool caches_data;
 	uint32_t messages; /* granted and connected; 0 with a line */
