@@ -66,7 +66,16 @@ def test_two_disks_are_never_alike(target, disk):
     assert len(set(pages)) == len(pages), pages
 
 
-# ---- what the driver never asks for ----
+# ---- what is in the image and what is not ----
+
+@pytest.mark.parametrize("kind", ["", "chk"])
+def test_no_function_needs_a_kilobyte_of_stack(target, kind):
+    image = target.shipped.parent / kind / target.shipped.name
+    listing = hosting.run("llvm-objdump-19", "-d", image)
+    frames = [int(size, 0) for size in re.findall(r"\bsub[lq]\s+\$(0x[0-9a-f]+|\d+), %[re]sp", listing.stdout)]
+    assert listing.returncode == 0 and len(frames) > 10, listing.told
+    assert max(frames) < 1024, listing.told
+
 
 def test_no_clock_is_asked_for(target):
     result = hosting.run(target.program, "imports", target.shipped)
