@@ -126,6 +126,10 @@ def test_a_file_that_is_not_there_is_told(tmp_path):
     ("fault fault=io-error\nsubmit a read 0 1", "expected good, 512 bytes, got sense 03/11/00, 0 bytes (line 5)"),
     ("finding SRB-TWICE", "at the end: expected the finding SRB-TWICE, got none"),
     ("sleep\nsubmit a read 0 8\nawait a", "expected the request to end, got nothing for an hour"),
+    ("mark srbs\nread 0 8\nexpect srbs == 0", "expected srbs == 0, got 1"),
+    ("mark cats", "expected a counter 'cats', got none of that name"),
+    ("neighbour 5", "the adapter has messages and shares no line"),
+    ("fault fault-registers=features-refused\nreset unit", "expected good, got srb ERROR"),
 ])
 def test_what_is_not_as_expected_fails(scenario, step, reason):
     path = scenario("start\nscsi 12 00 00 00 24 00 in 36\n" + step)

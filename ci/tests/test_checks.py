@@ -35,6 +35,24 @@ SOUND = {
     "docs/guide.md": "# Part one\n",
 }
 
+
+
+def document(rows=75, mistakes=62, test="`test-a-claim`", told="60 of 75"):
+    """A document about tests, of whose rows from the field the last fifteen are not covered."""
+    reports = [f"| {n} | hangs | {test if n <= 60 else 'not here: no'} |" for n in range(1, rows + 1)]
+    return "\n".join(["# Testing", f"{told}, 62 of 62, 1 of 1.", "## Reports from the field", *reports,
+                      "## Mistakes not to repeat", *[f"| M{n} | wrong | `SRB-TWICE` |" for n in range(1, mistakes + 1)],
+                      "## What is claimed", "| C1 | it works | `test-unit: it_works` |", ""])
+
+
+SOUND |= {
+    "docs/testing.md": document(),
+    "storhost/verify/rules.def": c_file("RULE(SRB_TWICE, \"once\", \"DV\")\n"),
+    "storhost/tests/scenarios/test-a-claim.scn": f"# {LICENSE}\n# A claim\nstart\n",
+    "storhost/tests/base/CMakeLists.txt": f"# {LICENSE}\n# Lists.\nadd_executable(test-unit test-unit.c)\n",
+    "storhost/tests/base/test-unit.c": c_file("static void it_works(void)\n{\n}\n"),
+}
+
 SHELL = "#!/bin/bash\n"
 LONG_FUNCTION = "int f(int x)\n{\n" + "\tx++;\n" * 59 + "\treturn x;\n}\n"
 LONG_DRIVER_FUNCTION = "int f(int x,\n      int y) {\n" + "    x++;\n" * 59 + "    return x;\n}\n"
@@ -75,6 +93,14 @@ BREAKS = [
     ("sources", "unlisted-driver", BLK + "src/new.c", c_file("int n;\n"), "src/new.c:1: not named"),
     ("sources", "unlisted-common", COMMON + "src/new.c", c_file("int n;\n"), "src/new.c:1: not named"),
     ("sources", "listed-absent", "storhost/nt/irql.c", None, "names storhost/nt/irql.c"),
+    ("testing", "absent-test", "docs/testing.md", document(test="`test-a-dream`"), "there is no test-a-dream"),
+    ("testing", "absent-unit", "storhost/tests/base/test-unit.c", c_file("int unit;\n"), "no test-unit: it_works"),
+    ("testing", "absent-rule", "storhost/verify/rules.def", c_file(""), "there is no SRB-TWICE"),
+    ("testing", "absent-row", "docs/testing.md", document(rows=74), "row 75 is missing"),
+    ("testing", "absent-mistake", "docs/testing.md", document(mistakes=61), "row M62 is missing"),
+    ("testing", "too-few", "docs/testing.md", document(test="not here: no", told="0 of 75"), "0 rows are covered, 55 must"),
+    ("testing", "no-reason", "docs/testing.md", document(test="nothing"), "row 1 names no test and does not say why"),
+    ("testing", "wrong-count", "docs/testing.md", document(told="65 of 75"), "does not say that 60 of 75 rows"),
     ("docs", "dead-link", "README.md", "[gone](docs/gone.md)\n", "README.md:1: a link to docs/gone.md"),
     ("docs", "dead-anchor", "README.md", "\n[gone](docs/guide.md#part-two)\n", "README.md:2: a link to #part-two"),
     ("docs", "machine-path", "docs/guide.md", "See /home" + "/me/tree.\n", "guide.md:1: names a place"),

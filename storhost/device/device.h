@@ -55,7 +55,8 @@ struct device_stats {
 	uint64_t zeroes;     /* ranges overwritten with zeroes */
 	uint64_t mmio_reads; /* BAR accesses other than the MSI-X table */
 	uint64_t mmio_writes;
-	uint64_t faults; /* that it was built to have, and had */
+	uint64_t isr_reads; /* of ISR status, among the reads */
+	uint64_t faults;    /* that it was built to have, and had */
 };
 
 struct device_ops {

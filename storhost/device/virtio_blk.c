@@ -32,6 +32,7 @@
 /* Where the MSI-X structures lie when they share the regions' BAR: in its last 2 KiB. See place_msix. */
 #define MSIX_SHARED_BYTES 0x800u
 #define BAD_STATUS 0x55
+#define GROWTH (1u << 20) /* bytes */
 
 enum request_state {
 	REQUEST_FREE,
@@ -700,6 +701,9 @@ static void aftermath(struct virtio_blk *blk, enum virtio_blk_fault fault)
 	case FAULT_LOST_INTERRUPT:
 		blk->unsignalled = 0;
 		break;
+	case FAULT_CONFIG_INTERRUPT:
+		virtio_pci_config_interrupt(&blk->vp);
+		break;
 	case FAULT_NEEDS_RESET:
 		virtio_pci_needs_reset(&blk->vp);
 		break;
@@ -877,12 +881,35 @@ static uint64_t blk_bar_length(struct device *dev, unsigned bar)
 	return virtio_pci_bar_length(&of(dev)->vp, bar);
 }
 
+/* Locks: held. The medium has that size now. */
+static int set_capacity(struct virtio_blk *blk, uint64_t bytes)
+{
+	if (ftruncate(blk->fd, (off_t)bytes))
+		return -1;
+	if (bytes / SECTOR == blk->capacity)
+		return 0;
+	blk->capacity = bytes / SECTOR;
+	if (blk->capacity > blk->capacity_shown)
+		blk->capacity_shown = blk->capacity;
+	virtio_pci_config_changed(&blk->vp);
+	return 0;
+}
+
+/* Locks: held. A register is about to be accessed: the disk that was told to grows now. */
+static void count_access(struct virtio_blk *blk)
+{
+	if (blk->options.grow_at && blk->stats.mmio_reads + blk->stats.mmio_writes + 1 >= blk->options.grow_at &&
+	    !set_capacity(blk, blk->capacity * SECTOR + GROWTH))
+		blk->options.grow_at = 0;
+}
+
 static uint64_t blk_bar_read(struct device *dev, unsigned bar, uint64_t offset, unsigned width)
 {
 	struct virtio_blk *blk = of(dev);
 	uint64_t value;
 
 	pthread_mutex_lock(&blk->lock);
+	count_access(blk);
 	value = virtio_pci_bar_read(&blk->vp, bar, offset, width);
 	pthread_mutex_unlock(&blk->lock);
 	return value;
@@ -893,6 +920,7 @@ static void blk_bar_write(struct device *dev, unsigned bar, uint64_t offset, uns
 	struct virtio_blk *blk = of(dev);
 
 	pthread_mutex_lock(&blk->lock);
+	count_access(blk);
 	virtio_pci_bar_write(&blk->vp, bar, offset, width, value);
 	pthread_mutex_unlock(&blk->lock);
 }
@@ -1106,10 +1134,25 @@ void virtio_blk_set_fault(struct device *dev, enum virtio_blk_fault fault, uint3
 	struct virtio_blk *blk = of(dev);
 
 	pthread_mutex_lock(&blk->lock);
+	if (fault == FAULT_RESUME) {
+		blk->stalled = false;
+		fault = FAULT_NONE;
+		if (live(blk))
+			dev->bus.wake(dev->bus.opaque);
+	}
 	blk->options.fault = fault;
 	blk->options.fault_after = after;
 	blk->options.fault_every = every;
 	blk->returned = 0;
+	pthread_mutex_unlock(&blk->lock);
+}
+
+void virtio_blk_set_registers(struct device *dev, enum virtio_pci_register_fault registers)
+{
+	struct virtio_blk *blk = of(dev);
+
+	pthread_mutex_lock(&blk->lock);
+	virtio_pci_set_registers(&blk->vp, registers);
 	pthread_mutex_unlock(&blk->lock);
 }
 
@@ -1126,15 +1169,9 @@ int virtio_blk_resize(struct device *dev, uint64_t bytes, struct error *err)
 				 blk->is_file ? "read-only" : "not a file");
 	pthread_mutex_lock(&blk->lock);
 	freeze(blk);
-	if (ftruncate(blk->fd, (off_t)bytes)) {
+	if (set_capacity(blk, bytes))
 		rc = error_set(err, "the disk cannot be resized to %llu bytes: %s", (unsigned long long)bytes,
 			       strerror(errno));
-	} else if (bytes / SECTOR != blk->capacity) {
-		blk->capacity = bytes / SECTOR;
-		if (blk->capacity > blk->capacity_shown)
-			blk->capacity_shown = blk->capacity;
-		virtio_pci_config_changed(&blk->vp);
-	}
 	thaw(blk);
 	pthread_mutex_unlock(&blk->lock);
 	return rc;

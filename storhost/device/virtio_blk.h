@@ -31,7 +31,9 @@ enum virtio_blk_fault {
 	FAULT_USED_LENGTH,
 	FAULT_LOST_INTERRUPT,
 	FAULT_SPURIOUS_INTERRUPT,
+	FAULT_CONFIG_INTERRUPT,
 	FAULT_STALL,
+	FAULT_RESUME,
 	FAULT_NEEDS_RESET,
 	FAULT_GONE,
 };
@@ -68,6 +70,7 @@ struct virtio_blk_options {
 	enum virtio_blk_fault fault;
 	uint32_t fault_after; /* requests that go well first */
 	uint32_t fault_every; /* 0: the fault strikes once; n: again after every n requests */
+	uint32_t grow_at;     /* register access before which the disk grows by a mebibyte; 0: it does not */
 };
 
 /* The layout `contract`. */
@@ -85,6 +88,9 @@ struct device *virtio_blk_create(const struct virtio_blk_options *o, const char 
 
 /* Changes what goes wrong from now on: `after` counts requests from here. */
 void virtio_blk_set_fault(struct device *dev, enum virtio_blk_fault fault, uint32_t after, uint32_t every);
+
+/* Changes how the registers are wrong from now on. */
+void virtio_blk_set_registers(struct device *dev, enum virtio_pci_register_fault registers);
 
 /* Grows or shrinks the file, and tells the driver. bytes: a multiple of 512, not 0. */
 int virtio_blk_resize(struct device *dev, uint64_t bytes, struct error *err);

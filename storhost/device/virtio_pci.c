@@ -261,6 +261,13 @@ static void begin_reset(struct virtio_pci *vp)
 	finish_reset(vp);
 }
 
+void virtio_pci_set_registers(struct virtio_pci *vp, enum virtio_pci_register_fault registers)
+{
+	vp->options.registers = registers;
+	vp->stuck = vp->stopping && registers == REGISTERS_RESET_STUCK;
+	finish_reset(vp);
+}
+
 void virtio_pci_stopped(struct virtio_pci *vp)
 {
 	vp->type_busy = false;
@@ -339,11 +346,16 @@ void virtio_pci_queue_interrupt(struct virtio_pci *vp, unsigned n)
 		interrupt(vp, VIRTIO_PCI_ISR_QUEUE, vp->queue[n].vector);
 }
 
+void virtio_pci_config_interrupt(struct virtio_pci *vp)
+{
+	if (virtio_pci_driver_ok(vp))
+		interrupt(vp, VIRTIO_PCI_ISR_CONFIG, vp->config_vector);
+}
+
 void virtio_pci_config_changed(struct virtio_pci *vp)
 {
 	vp->generation++;
-	if (virtio_pci_driver_ok(vp))
-		interrupt(vp, VIRTIO_PCI_ISR_CONFIG, vp->config_vector);
+	virtio_pci_config_interrupt(vp);
 }
 
 void virtio_pci_needs_reset(struct virtio_pci *vp)
@@ -353,8 +365,7 @@ void virtio_pci_needs_reset(struct virtio_pci *vp)
 	if (vp->stopping || told)
 		return;
 	vp->status |= VIRTIO_STATUS_DEVICE_NEEDS_RESET;
-	if (virtio_pci_driver_ok(vp))
-		interrupt(vp, VIRTIO_PCI_ISR_CONFIG, vp->config_vector);
+	virtio_pci_config_interrupt(vp);
 }
 
 /* What the type may do */
@@ -586,7 +597,9 @@ static void write_queue_field(struct virtio_pci *vp, const struct field *field, 
 		write_queue_size(vp, queue, (uint16_t)value);
 		break;
 	case COMMON(queue_msix_vector):
-		queue->vector = confirm_vector(vp, (uint16_t)value);
+		queue->vector = vp->options.registers == REGISTERS_QUEUE_VECTOR_REFUSED
+					? VIRTIO_MSI_NO_VECTOR
+					: confirm_vector(vp, (uint16_t)value);
 		break;
 	case COMMON(queue_enable):
 		enable_queue(vp, queue, (uint16_t)value);
@@ -783,6 +796,7 @@ static uint32_t read_isr(struct virtio_pci *vp, uint64_t offset, unsigned width)
 
 	if (offset)
 		return 0;
+	vp->stats->isr_reads++;
 	if (width != 1)
 		blame_width(vp, "ISR status", offset, width);
 	if (value && vp->options.registers == REGISTERS_ISR_RESERVED)

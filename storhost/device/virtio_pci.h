@@ -71,6 +71,7 @@ enum virtio_pci_register_fault {
 	REGISTERS_SOUND,
 	REGISTERS_FEATURES_REFUSED,
 	REGISTERS_VECTOR_REFUSED,
+	REGISTERS_QUEUE_VECTOR_REFUSED,
 	REGISTERS_RESET_STUCK,
 	REGISTERS_RESET_STUCK_RUNNING,
 	REGISTERS_GENERATION_UNSTABLE,
@@ -164,8 +165,12 @@ bool virtio_pci_driver_ok(const struct virtio_pci *vp);
 void virtio_pci_queue_interrupt(struct virtio_pci *vp, unsigned n);
 /* The type's configuration structure has changed. */
 void virtio_pci_config_changed(struct virtio_pci *vp);
+/* A configuration interrupt with no change behind it. */
+void virtio_pci_config_interrupt(struct virtio_pci *vp);
 /* The device gives up until it is reset. */
 void virtio_pci_needs_reset(struct virtio_pci *vp);
+/* The registers are wrong in this way from now on; a reset that hung ends where it is another one. */
+void virtio_pci_set_registers(struct virtio_pci *vp, enum virtio_pci_register_fault registers);
 /* The stop() that returned false is done. */
 void virtio_pci_stopped(struct virtio_pci *vp);
 /* Surprise removal. */

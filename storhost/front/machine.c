@@ -29,6 +29,7 @@ void machine_defaults(struct machine_options *options)
 	virtio_blk_defaults(&options->device);
 	options->port.interrupts = INTERRUPT_MSIX;
 	options->port.messages = 2;
+	options->port.slot = 3;
 	options->cpus.cpus = 1;
 	options->cpus.seed = random_seed();
 }
@@ -118,6 +119,16 @@ static int set_parameter(struct machine_options *options, const char *value, str
 	return 0;
 }
 
+static int set_slot(struct machine_options *options, const char *value, struct error *err)
+{
+	uint64_t slot = 0;
+
+	if (parse_number("the slot", value, 0, 31, &slot, err))
+		return -1;
+	options->port.slot = (unsigned)slot;
+	return 0;
+}
+
 static int set_debug(struct machine_options *options, const char *value, struct error *err)
 {
 	uint64_t debug = 0;
@@ -140,6 +151,7 @@ static const struct machine_option_row {
 	{ "seed", "N", "what chance decides; a run repeats with it (random, printed)", set_seed },
 	{ "threads", "0|1", "1: real threads instead of the deterministic machine (0)", set_threads },
 	{ "parameter", "TEXT", "registry value Parameters\\Device\\DriverParameter", set_parameter },
+	{ "slot", "N", "PCI device number (3)", set_slot },
 	{ "debug", "0|1", "1: print what the driver prints (0)", set_debug },
 };
 
@@ -263,7 +275,10 @@ int machine_fault(struct machine *machine, const char *spec, struct error *err)
 	virtio_blk_defaults(&options);
 	if (virtio_blk_parse(&options, spec, err))
 		return -1;
-	virtio_blk_set_fault(machine->device, options.fault, options.fault_after, options.fault_every);
+	if (strstr(spec, "fault-registers="))
+		virtio_blk_set_registers(machine->device, options.pci.registers);
+	else
+		virtio_blk_set_fault(machine->device, options.fault, options.fault_after, options.fault_every);
 	return 0;
 }
 
@@ -311,9 +326,12 @@ static const struct counter {
 	COUNTER("flushes", OF_DEVICE, device_stats, flushes),
 	COUNTER("discards", OF_DEVICE, device_stats, discards),
 	COUNTER("zeroes", OF_DEVICE, device_stats, zeroes),
+	COUNTER("isr_reads", OF_DEVICE, device_stats, isr_reads),
 	COUNTER("faults", OF_DEVICE, device_stats, faults),
 	COUNTER("max_transfer", OF_LIMITS, port_limits, max_transfer),
 	COUNTER("physical_breaks", OF_LIMITS, port_limits, physical_breaks),
+	COUNTER("alignment_mask", OF_LIMITS, port_limits, alignment_mask),
+	COUNTER("dma64", OF_LIMITS, port_limits, dma64),
 	COUNTER("queue_depth", OF_LIMITS, port_limits, queue_depth),
 	COUNTER("messages", OF_LIMITS, port_limits, messages),
 	COUNTER("srbs", OF_PORT, port_stats, requests),
@@ -321,6 +339,7 @@ static const struct counter {
 	COUNTER("resets", OF_PORT, port_stats, resets),
 	COUNTER("timeouts", OF_PORT, port_stats, timeouts),
 	COUNTER("interrupts_served", OF_PORT, port_stats, interrupts),
+	COUNTER("refused", OF_PORT, port_stats, refused),
 	COUNTER("dpcs", OF_PORT, port_stats, dpcs),
 	COUNTER("driver_mmio_reads", OF_PORT, port_stats, mmio_reads),
 	COUNTER("driver_mmio_writes", OF_PORT, port_stats, mmio_writes),

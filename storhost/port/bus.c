@@ -309,7 +309,16 @@ static bool line_service(struct interrupt *self, void *opaque)
 	callback_enter(&frame, CB_INTERRUPT);
 	claimed = port->init.HwInterrupt(port->extension);
 	callback_leave(&frame);
+	port->stats.refused += !claimed;
 	return claimed;
+}
+
+void bus_neighbour(struct port *port)
+{
+	int irql = lock_acquire(&port->interrupt_lock, 0);
+
+	line_service(&port->line.interrupt, port);
+	lock_release(&port->interrupt_lock, (unsigned)irql, 0);
 }
 
 static bool message_service(struct interrupt *self, void *opaque)

@@ -245,7 +245,7 @@ static void config_preset(struct port *port)
 	config->SpecificLuExtensionSize = port->init.SpecificLuExtensionSize;
 	config->SrbExtensionSize = port->init.SrbExtensionSize;
 	config->MaximumNumberOfLogicalUnits = 8;
-	config->SlotNumber = 3;
+	config->SlotNumber = port->options.slot;
 	config->Dma64BitAddresses = SCSI_DMA64_SYSTEM_SUPPORTED;
 	config->MaxNumberOfIO = 1000;
 }
@@ -295,7 +295,7 @@ static void config_check(struct port *port)
 static void limits_compute(struct port *port)
 {
 	const PORT_CONFIGURATION_INFORMATION *config = port->config;
-	uint64_t by_breaks = ((uint64_t)config->NumberOfPhysicalBreaks - 1) * PHYS_PAGE;
+	uint64_t by_breaks = ((uint64_t)port_elements(port) - 1) * PHYS_PAGE;
 	uint64_t most = (uint64_t)(SGL_MAX - 1) * PHYS_PAGE;
 
 	if (config->MaximumTransferLength < by_breaks)
@@ -305,6 +305,8 @@ static void limits_compute(struct port *port)
 	port->limits.max_transfer = by_breaks < PHYS_PAGE ? PHYS_PAGE : (uint32_t)by_breaks & ~(PHYS_PAGE - 1);
 	port->limits.physical_breaks = config->NumberOfPhysicalBreaks;
 	port->limits.alignment_mask = config->AlignmentMask;
+	port->limits.dma64 = config->Dma64BitAddresses == SCSI_DMA64_MINIPORT_SUPPORTED ||
+			     config->Dma64BitAddresses == SCSI_DMA64_MINIPORT_FULL64BIT_SUPPORTED;
 	port->limits.caches_data = config->CachesData;
 	port->limits.messages = port->message_count;
 }

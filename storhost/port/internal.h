@@ -183,6 +183,8 @@ extern bool port_debug_print; /* print what StorPortDebugPrint gets */
 int bus_assign(struct port *port, struct error *err);
 int bus_connect(struct port *port, struct error *err);
 void bus_disconnect(struct port *port);
+/* Calls the line's service routine for somebody else's interrupt. On a processor. */
+void bus_neighbour(struct port *port);
 void bus_unmap_all(struct port *port);
 uint32_t bus_config_read(struct port *port, unsigned offset, uint8_t *buffer, uint32_t length);
 void *bus_map(struct port *port, uint64_t address, uint32_t length, uintptr_t pc);
@@ -197,6 +199,8 @@ void bus_restore(struct port *port);
 void bus_move(struct port *port);
 
 /* ---- srb.c ---- */
+/* Elements that a scatter list has at most. */
+uint32_t port_elements(const struct port *port);
 int slots_create(struct port *port, struct error *err);
 void slots_destroy(struct port *port);
 struct slot *slot_prepare(struct port *port, struct port_request *request);

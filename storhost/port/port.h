@@ -28,6 +28,7 @@ enum interrupt_mode { INTERRUPT_LINE, INTERRUPT_MSI, INTERRUPT_MSIX };
 struct port_options {
 	enum interrupt_mode interrupts;
 	unsigned messages;     /* granted, with MSI or MSI-X */
+	unsigned slot;         /* PCI device number */
 	const char *parameter; /* registry value Parameters\Device\DriverParameter, or NULL */
 	uint64_t seed;
 	bool quiet; /* do not print the event log as it is written */
@@ -73,6 +74,7 @@ struct port_limits {
 	uint32_t max_transfer; /* bytes, of one request, whatever its buffer's alignment */
 	uint32_t physical_breaks;
 	uint32_t alignment_mask;
+	uint32_t dma64; /* 1: data above 4 GiB need no copy */
 	uint32_t queue_depth;
 	bool caches_data;
 	uint32_t messages; /* granted and connected; 0 with a line */
@@ -83,6 +85,7 @@ struct gate;
 struct port_stats {
 	uint64_t requests, busy, resets, timeouts;
 	uint64_t interrupts; /* service routine calls */
+	uint64_t refused;    /* of the line's, that were answered with FALSE */
 	uint64_t dpcs;
 	uint64_t mmio_reads, mmio_writes; /* by the driver */
 };
@@ -107,6 +110,8 @@ int port_sleep(struct port *port, bool hibernate, struct error *err);
 int port_wake(struct port *port, bool power_lost, struct error *err);
 int port_rebalance(struct port *port, struct error *err);
 int port_surprise_remove(struct port *port, struct error *err);
+/* Another device that shares the line interrupts so many times. */
+int port_neighbour(struct port *port, uint64_t times, struct error *err);
 void port_stop(struct port *port);
 void port_free(struct port *port);
 

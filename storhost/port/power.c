@@ -150,6 +150,31 @@ int port_rebalance(struct port *port, struct error *err)
 	return 0;
 }
 
+struct neighbour {
+	struct port *port;
+	uint64_t times;
+};
+
+static void interrupt_beside(void *opaque)
+{
+	struct neighbour *neighbour = opaque;
+
+	while (neighbour->times--) {
+		bus_neighbour(neighbour->port);
+		cpu_point();
+	}
+}
+
+int port_neighbour(struct port *port, uint64_t times, struct error *err)
+{
+	struct neighbour neighbour = { port, times };
+
+	if (port->message_count)
+		return error_set(err, "the adapter has messages and shares no line");
+	return cpu_call(0, interrupt_beside, &neighbour) ? 0
+							 : error_set(err, "the driver did not return: %s", cpu_death());
+}
+
 static void unplug(void *opaque)
 {
 	struct port *port = opaque;

@@ -223,6 +223,14 @@ struct slot *slot_of_address(struct port *port, uintptr_t address)
 
 /* ---- data ---- */
 
+/* Whether NumberOfPhysicalBreaks counts elements or what lies between them: the seed decides [storport-win7 3.6]. */
+uint32_t port_elements(const struct port *port)
+{
+	uint32_t breaks = port->config->NumberOfPhysicalBreaks;
+
+	return breaks < SGL_MAX ? breaks + (port->options.seed >> 5 & 1) : breaks;
+}
+
 /* Whether the port maps the buffer for the miniport: all but reads and writes of the medium. */
 static bool buffer_is_mapped(const struct port *port, const struct port_request *request)
 {
@@ -251,7 +259,7 @@ static uint32_t buffer_offset(struct port *port, uint32_t length)
 	uint32_t offset = step < PHYS_PAGE ? (uint32_t)rng_below(&port->rng, PHYS_PAGE / step) * step : 0;
 	uint32_t pages = (offset + length + PHYS_PAGE - 1) / PHYS_PAGE;
 
-	if (pages > port->config->NumberOfPhysicalBreaks || rng_below(&port->rng, 4) == 0)
+	if (pages > port_elements(port) || rng_below(&port->rng, 4) == 0)
 		return 0;
 	return offset;
 }
@@ -315,10 +323,27 @@ void *slot_system_address(struct slot *slot)
 	return slot->mapped ? (uint8_t *)slot->mapped + slot->offset : NULL;
 }
 
+/* The last element becomes two: the longest list there is has one more than there are breaks. */
+static void list_split(struct slot *slot)
+{
+	STOR_SCATTER_GATHER_LIST *list = slot->list;
+	STOR_SCATTER_GATHER_ELEMENT *last = &list->List[slot->elements - 1];
+	uint32_t step = slot->port->config->AlignmentMask + 1, steps = last->Length / step, first;
+
+	if (steps < 2)
+		return;
+	first = (1 + (uint32_t)rng_below(&slot->port->rng, steps - 1)) * step;
+	last[1] = (STOR_SCATTER_GATHER_ELEMENT){ .Length = last->Length - first };
+	last[1].PhysicalAddress.QuadPart = last->PhysicalAddress.QuadPart + first;
+	last->Length = first;
+	list->NumberOfElements = ++slot->elements;
+}
+
 /* Writes the list: neighbouring pages become one element, as StorPort may do. */
 static void list_build(struct slot *slot)
 {
 	STOR_SCATTER_GATHER_LIST *list = slot->list;
+	const struct port *port = slot->port;
 	uint32_t left = slot->request->length, count = 0;
 	uint64_t expected = 0;
 
@@ -340,6 +365,8 @@ static void list_build(struct slot *slot)
 	list->NumberOfElements = count;
 	list->Reserved = 0;
 	slot->elements = count;
+	if (count == port->config->NumberOfPhysicalBreaks && count < port_elements(port))
+		list_split(slot);
 }
 
 /* ---- out ---- */

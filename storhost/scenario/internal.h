@@ -17,6 +17,7 @@
 #define ALTERNATIVES 4u
 #define LOAD_DEPTH_MAX 64u
 #define EVENTS_MAX 256u
+#define MARKS_MAX 16u
 
 /* ---- expect.c: how a request may come back ---- */
 
@@ -160,8 +161,11 @@ void model_written(struct model *model, uint64_t lba, uint32_t blocks, uint32_t 
 int model_read(struct model *model, uint64_t lba, uint32_t blocks, const uint8_t *data, struct error *err);
 /* What these blocks hold is not known any more. */
 void model_forget(struct model *model, uint64_t lba, uint64_t blocks);
-/* A command was sent of which the model knows only its CDB: what it may change is forgotten. */
-void model_doubt(struct model *model, const uint8_t *cdb, uint8_t length);
+/*
+ * A command was sent that the model knows as it was written only: what it may change is forgotten. list: what an UNMAP
+ * brings, or NULL.
+ */
+void model_doubt(struct model *model, const uint8_t *cdb, uint8_t length, const uint8_t *list, uint32_t list_length);
 /* Blocks from here on were cut off; should they come back, they are zero. */
 void model_cut(struct model *model, uint64_t lba);
 /* The medium itself against the model. */
@@ -211,6 +215,10 @@ struct run {
 	bool has_return_code;
 	uint32_t return_code;
 	bool event_used[EVENTS_MAX]; /* it answered a check */
+	struct {
+		const char *counter;
+		uint64_t value;
+	} mark[MARKS_MAX]; /* where counters stood; the first without a name ends them */
 };
 
 /* Does a step that is a request: submits it, and waits for it unless the step names it. */
@@ -279,6 +287,8 @@ int step_surprise_remove(struct run *run, const struct step *step, struct error 
 int step_advance(struct run *run, const struct step *step, struct error *err);
 int step_event(struct run *run, const struct step *step, struct error *err);
 int step_expect(struct run *run, const struct step *step, struct error *err);
+int step_mark(struct run *run, const struct step *step, struct error *err);
+int step_neighbour(struct run *run, const struct step *step, struct error *err);
 
 /* Waits for whatever is under way, which must end well. */
 int run_await_all(struct run *run, struct error *err);

@@ -18,6 +18,7 @@
 #define BUCKETS 4096u
 #define MAGIC 0x6b636f6c62747a21u
 #define BLOCK_SIZE_MAX 65536u
+#define RANGE_MAX (1u << 20) /* blocks of one UNMAP or WRITE SAME */
 
 /* Operation codes newer than the Windows 7 kit's list. [SBC-3] */
 #define WRITE_AND_VERIFY_12 0xae
@@ -180,7 +181,18 @@ static void forget_all(struct model *model)
 	}
 }
 
-void model_doubt(struct model *model, const uint8_t *cdb, uint8_t length)
+/* What a list of UNMAP names [SBC-3 5.28]; more than RANGE_MAX blocks in a piece is refused, and if not, found out. */
+static void doubt_ranges(struct model *model, const uint8_t *list, uint32_t length)
+{
+	for (uint32_t at = 8; at + 16 <= length; at += 16) {
+		uint32_t blocks = get_be32(list + at + 8);
+
+		if (blocks <= RANGE_MAX)
+			model_forget(model, get_be64(list + at), blocks);
+	}
+}
+
+void model_doubt(struct model *model, const uint8_t *cdb, uint8_t length, const uint8_t *list, uint32_t list_length)
 {
 	static const uint8_t group_length[8] = { 6, 10, 10, 0, 16, 12, 0, 0 };
 	uint64_t blocks;
@@ -203,11 +215,20 @@ void model_doubt(struct model *model, const uint8_t *cdb, uint8_t length)
 	case WRITE_AND_VERIFY_16:
 		blocks = get_be32(cdb + 10);
 		break;
-	case SCSIOP_FORMAT_UNIT:
 	case UNMAP:
+		if (list)
+			doubt_ranges(model, list, list_length);
+		return;
+	case SCSIOP_FORMAT_UNIT:
 	case SCSIOP_WRITE_SAME:
-	case WRITE_SAME_16:
 		forget_all(model);
+		return;
+	case WRITE_SAME_16:
+		blocks = get_be32(cdb + 10);
+		if (blocks && blocks <= RANGE_MAX)
+			model_forget(model, get_be64(cdb + 2), blocks);
+		else
+			forget_all(model);
 		return;
 	default:
 		return;

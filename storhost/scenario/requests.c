@@ -230,7 +230,7 @@ int request_build_scsi(struct run *run, const struct step *step, struct flight *
 	flight->request.cdb_length = step->cdb.length;
 	if (step->direction == DIRECTION_OUT) {
 		pthread_mutex_lock(&run->lock);
-		model_doubt(run->model, step->cdb.bytes, step->cdb.length);
+		model_doubt(run->model, step->cdb.bytes, step->cdb.length, step->bytes, step->length);
 		pthread_mutex_unlock(&run->lock);
 	}
 	return attach_data(step, flight, err);

@@ -210,6 +210,7 @@ int step_stop(struct run *run, const struct step *step, struct error *err)
 		return error_set(err, "expected every request to be awaited before, got some that are under way");
 	run->host->stop(run->host->opaque);
 	run->state = STATE_STOPPED;
+	memset(run->mark, 0, sizeof(run->mark));
 	return cpu_dead() ? error_set(err, "expected the driver to stop, got its death: %s", cpu_death()) : 0;
 }
 
@@ -277,6 +278,11 @@ int step_rebalance(struct run *run, const struct step *step, struct error *err)
 {
 	(void)step;
 	return port_rebalance(port_in(run), err);
+}
+
+int step_neighbour(struct run *run, const struct step *step, struct error *err)
+{
+	return port_neighbour(port_in(run), step->number, err);
 }
 
 int step_surprise_remove(struct run *run, const struct step *step, struct error *err)
@@ -379,12 +385,42 @@ int step_event(struct run *run, const struct step *step, struct error *err)
 	return wanted ? error_set(err, "expected an event with '%s', got none", step->name) : 0;
 }
 
+static int read_counter(struct run *run, const char *name, uint64_t *value, struct error *err)
+{
+	return run->host->counter(run->host->opaque, name, value)
+		       ? 0
+		       : error_set(err, "expected a counter '%s', got none of that name", name);
+}
+
+int step_mark(struct run *run, const struct step *step, struct error *err)
+{
+	unsigned i = 0;
+
+	while (i < MARKS_MAX && run->mark[i].counter && strcmp(run->mark[i].counter, step->name))
+		i++;
+	if (i == MARKS_MAX)
+		return error_set(err, "expected at most %u marked counters, got one more", MARKS_MAX);
+	run->mark[i].counter = step->name;
+	return read_counter(run, step->name, &run->mark[i].value, err);
+}
+
+/* What the counter has counted since its mark, or ever. */
+static uint64_t since_mark(const struct run *run, const char *name, uint64_t value)
+{
+	for (unsigned i = 0; i < MARKS_MAX && run->mark[i].counter; i++) {
+		if (!strcmp(run->mark[i].counter, name))
+			return value - run->mark[i].value;
+	}
+	return value;
+}
+
 int step_expect(struct run *run, const struct step *step, struct error *err)
 {
 	uint64_t value;
 
-	if (!run->host->counter(run->host->opaque, step->name, &value))
-		return error_set(err, "expected a counter '%s', got none of that name", step->name);
+	if (read_counter(run, step->name, &value, err))
+		return -1;
+	value = since_mark(run, step->name, value);
 	run_note(run, "    %s is %llu", step->name, (unsigned long long)value);
 	if (compare(value, step->comparison, step->operand))
 		return 0;

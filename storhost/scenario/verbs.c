@@ -423,6 +423,16 @@ static int parse_event(struct words *words, struct step *step)
 	return words_text(words, "the event's text", &step->name);
 }
 
+static int parse_neighbour(struct words *words, struct step *step)
+{
+	return words_number(words, "the number of interrupts", 1, LOAD_MAX, &step->number);
+}
+
+static int parse_mark(struct words *words, struct step *step)
+{
+	return words_name(words, "the counter", &step->name);
+}
+
 static int parse_expect(struct words *words, struct step *step)
 {
 	if (words_name(words, "the counter", &step->name))
@@ -492,13 +502,15 @@ const struct verb verbs[] = {
 	   "        driver tries again is tried again; fails: requests may fail; background: the next step does not wait"),
 
 	DO("lun", "lun PATH TARGET LUN", parse_lun, step_lun, STATE_ANY, "where the following requests go"),
-	DO("fault", "fault KEY=VALUE,...", parse_fault, step_fault, STATE_STARTED,
+	DO("fault", "fault KEY=VALUE,...", parse_fault, step_fault, STATE_STARTED | STATE_STOPPED | STATE_REFUSED,
 	   "what the device does wrong from here on; fault-after counts from here"),
 	DO("resize", "resize SIZE", parse_disk, step_resize, STATE_STARTED, "the disk grows or shrinks"),
 	DO("sleep", "sleep", parse_nothing, step_sleep, STATE_RUNNING, "S3: the adapter is stopped"),
 	DO("hibernate", "hibernate", parse_hibernate, step_sleep, STATE_RUNNING, "S4: likewise"),
 	DO("wake", "wake [lost]", parse_wake, step_wake, STATE_ASLEEP, "the adapter is restarted; lost: power was off"),
 	DO("rebalance", "rebalance", parse_nothing, step_rebalance, STATE_RUNNING, "other resources for the adapter"),
+	DO("neighbour", "neighbour COUNT", parse_neighbour, step_neighbour, STATE_RUNNING,
+	   "another device that shares the interrupt line interrupts so often"),
 	DO("surprise-remove", "surprise-remove", parse_nothing, step_surprise_remove, STATE_RUNNING,
 	   "the device is pulled out"),
 	DO("advance", "advance SECONDS", parse_advance, step_advance, STATE_STARTED,
@@ -507,6 +519,7 @@ const struct verb verbs[] = {
 	DO("event", "event \"TEXT\"", parse_event, step_event, STATE_ANY,
 	   "the event log has an entry with TEXT that answered no such check yet"),
 	DO("no-event", "no-event \"TEXT\"", parse_event, step_event, STATE_ANY, "it has none"),
+	DO("mark", "mark COUNTER", parse_mark, step_mark, STATE_STARTED, "expect counts this from here on"),
 	DO("expect", "expect COUNTER OP NUMBER", parse_expect, step_expect, STATE_ANY,
 	   "a number of the machine's report; OP is ==, !=, <, <=, > or >="),
 };

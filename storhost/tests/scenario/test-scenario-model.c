@@ -166,16 +166,20 @@ static void test_what_was_cut_off_comes_back_as_zeroes(void **state)
 static void test_what_a_raw_command_may_have_changed_is_not_judged(void **state)
 {
 	struct bench *bench = *state;
-	static const uint8_t write10[10] = { 0x2a, 0, 0, 0, 0, 7, 0, 0, 2 }, unmap[10] = { 0x42 };
+	static const uint8_t write10[10] = { 0x2a, 0, 0, 0, 0, 7, 0, 0, 2 }, unmap[10] = { 0x42 },
+			     list[24] = { 0, 22, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1 },
+			     format[6] = { 0x04 };
 
 	put(bench, 7, 3, true, false);
-	model_doubt(bench->model, write10, sizeof(write10));
+	model_doubt(bench->model, write10, sizeof(write10), NULL, 0);
 	assert_string_equal(get(bench, 7, 2), "");
 	assert_string_not_equal(get(bench, 9, 1), "");
 	assert_int_equal(pwrite(bench->fd, "x", 1, 100 * SIZE), 1);
 	assert_string_not_equal(compared(bench), "");
-	model_doubt(bench->model, unmap, sizeof(unmap));
+	model_doubt(bench->model, unmap, sizeof(unmap), list, sizeof(list));
 	assert_string_equal(get(bench, 9, 1), "");
+	assert_string_not_equal(compared(bench), "");
+	model_doubt(bench->model, format, sizeof(format), NULL, 0);
 	assert_string_equal(compared(bench), "");
 	put(bench, 7, 1, true, false);
 	assert_string_not_equal(get(bench, 7, 1), "");

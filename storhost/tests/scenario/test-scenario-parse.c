@@ -65,11 +65,13 @@ static const char good[] = "# SPDX-License-Identifier: MIT OR Apache-2.0\n"
 			   "wake lost\n"
 			   "wake\n"
 			   "rebalance\n"
+			   "neighbour 1000\n"
 			   "surprise-remove\n"
 			   "advance 30\n"
 			   "advance 0.25\n"
 			   "event \"129\"\n"
 			   "no-event \"129\"\n"
+			   "mark requests\n"
 			   "expect requests == 0\n";
 
 static struct scenario *parse(const char *text, struct error *err)
