@@ -528,8 +528,11 @@ VBLK_OUTCOME VblkErrorOutcome(const VBLK_REQUEST *Request, UCHAR Status);
  */
 VOID VblkCollect(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished);
 
-/* The same without interrupts, in dump mode. */
-VOID VblkPoll(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished);
+/*
+ * Appends what the device has finished, and asks for nothing. MoreOutcome: how a Request ends that needs the device again;
+ * Pending: it gets it.
+ */
+VOID VblkPoll(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished, VBLK_OUTCOME MoreOutcome);
 
 /*
  * Appends everything in flight to Finished: with their own outcomes what a stopped device had finished, with Outcome

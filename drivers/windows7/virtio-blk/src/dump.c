@@ -57,7 +57,7 @@ BOOLEAN NTAPI VblkDumpInterrupt(PVOID DeviceExtension) {
     VblkListInitialize(&finished);
     VblkBeginExclusive(adapter);
     if (adapter->State == VblkRunning) {
-        VblkPoll(adapter, &finished);
+        VblkPoll(adapter, &finished, VblkOutcomePending);
         if (finished.First == NULL) {
             VblkLookAtConfig(adapter);
         }
