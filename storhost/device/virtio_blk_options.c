@@ -50,7 +50,7 @@ static const struct option options[] = {
 	CHOICE("cache-mode", "stuck", cache_stuck, 1, "writeback keeps its value whatever is written"),
 	{ "features", "+NAME-NAME", OPTION_FEATURES, MEMBER(pci.features), 0, 0,
 	  "offers (+) or withholds (-) indirect, event_idx, version_1, size_max, seg_max, geometry, ro, "
-	  "blk_size, flush, topology, config_wce, mq, discard, write_zeroes, packed, or bitN" },
+	  "blk_size, flush, topology, config_wce, mq, discard, write_zeroes, access_platform, packed, order_platform, or bitN" },
 	{ "serial", "TEXT", OPTION_TEXT, MEMBER(serial), 0, VIRTIO_BLK_ID_BYTES, "GET_ID works and returns this" },
 	CHOICE("get-id", "sound", id, ID_SOUND, "GET_ID works as serial says"),
 	CHOICE("get-id", "fails", id, ID_FAILS, "GET_ID ends with IOERR"),
@@ -177,7 +177,9 @@ static const struct {
 	{ "indirect", VIRTIO_F_INDIRECT_DESC },
 	{ "event_idx", VIRTIO_F_EVENT_IDX },
 	{ "version_1", VIRTIO_F_VERSION_1 },
+	{ "access_platform", VIRTIO_F_ACCESS_PLATFORM },
 	{ "packed", VIRTIO_F_RING_PACKED },
+	{ "order_platform", VIRTIO_F_ORDER_PLATFORM },
 };
 
 #define CONTRACT_FEATURES                                                                                              \

@@ -304,6 +304,7 @@ int step_wait(struct run *run, const struct step *step, struct error *err);
 int step_reset_bus(struct run *run, const struct step *step, struct error *err);
 int step_fault(struct run *run, const struct step *step, struct error *err);
 int step_resize(struct run *run, const struct step *step, struct error *err);
+int step_capacity(struct run *run, const struct step *step, struct error *err);
 int step_sleep(struct run *run, const struct step *step, struct error *err);
 int step_wake(struct run *run, const struct step *step, struct error *err);
 int step_rebalance(struct run *run, const struct step *step, struct error *err);

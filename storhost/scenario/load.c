@@ -20,7 +20,8 @@ struct load {
 	struct rng rng;
 	struct gate gate;
 	bool over;
-	uint64_t left; /* to be sent */
+	uint64_t left;   /* to be sent */
+	uint64_t blocks; /* of the disk when it began: who uses a disk learns only later that it grew */
 	unsigned under_way;
 	unsigned reads, writes, flushes, retries, failures;
 	bool failed;
@@ -34,6 +35,8 @@ static uint64_t room(const struct load *load)
 {
 	uint64_t blocks = run_blocks(load->run), within = load->step->operand;
 
+	if (load->blocks < blocks)
+		blocks = load->blocks;
 	return within && within < blocks ? within : blocks;
 }
 
@@ -212,6 +215,7 @@ static struct load *load_create(struct run *run, const struct step *step)
 	load->run = run;
 	load->step = step;
 	load->left = step->number;
+	load->blocks = run_blocks(run);
 	load->rng.state = rng_next(&run->rng);
 	return load;
 }

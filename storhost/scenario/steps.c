@@ -271,6 +271,24 @@ int step_resize(struct run *run, const struct step *step, struct error *err)
 	return 0;
 }
 
+int step_capacity(struct run *run, const struct step *step, struct error *err)
+{
+	struct disk *disk = run->host->attached(run->host->opaque);
+	uint64_t blocks;
+
+	(void)step;
+	/* The interrupt that tells of a change has been taken once the machine rests. */
+	if (!cpu_rest())
+		return error_set(err, "expected the machine to live, got its death: %s", cpu_death());
+	if (disk_refresh(disk, err))
+		return -1;
+	blocks = disk_info(disk)->blocks;
+	run_note(run, "    %llu blocks of %u bytes", (unsigned long long)blocks, run_block_size(run));
+	return blocks == run_blocks(run) ? 0
+					 : error_set(err, "expected a disk of %llu blocks, got one of %llu",
+						     (unsigned long long)run_blocks(run), (unsigned long long)blocks);
+}
+
 int step_sleep(struct run *run, const struct step *step, struct error *err)
 {
 	if (port_sleep(port_in(run), step->flag, err))

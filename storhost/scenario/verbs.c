@@ -523,13 +523,11 @@ const struct verb verbs[] = {
 	   "        background: the next step does not wait"),
 
 	DO("lun", "lun PATH TARGET LUN", parse_lun, step_lun, STATE_ANY, "where the following requests go"),
-<<<<<<< HEAD
-	DO("fault", "fault KEY=VALUE,...", parse_fault, step_fault, STATE_STARTED | STATE_STOPPED | STATE_REFUSED,
-=======
-	DO("fault", "fault KEY=VALUE,...", parse_fault, step_fault, STATE_REQUESTS,
->>>>>>> 864400b (storhost: crash dumps and hibernation files)
+	DO("fault", "fault KEY=VALUE,...", parse_fault, step_fault, STATE_REQUESTS | STATE_STOPPED | STATE_REFUSED,
 	   "what the device does wrong from here on; fault-after counts from here"),
 	DO("resize", "resize SIZE", parse_disk, step_resize, STATE_REQUESTS, "the disk grows or shrinks"),
+	DO("capacity", "capacity", parse_nothing, step_capacity, STATE_RUNNING,
+	   "once nothing moves, the driver says how large the disk is, if need be after a unit attention"),
 	DO("sleep", "sleep", parse_nothing, step_sleep, STATE_RUNNING, "S3: the adapter is stopped"),
 	DO("hibernate", "hibernate [write [fails \"TEXT\"]]", parse_hibernate, step_sleep, STATE_RUNNING,
 	   "S4: likewise; write: the image that writes the hibernation file takes requests until wake"),
