@@ -8,11 +8,13 @@ cmake --preset $(1) >build/$(1).log 2>&1 || { cat build/$(1).log; exit 1; }
 cmake --build --preset $(1)
 endef
 
-.PHONY: help run test drivers host checks format clean
+.PHONY: help run test matrix soak drivers host checks format clean
 
 help:
 	@echo 'make run      real job: a file system written and read through the Windows 7 driver'
 	@echo 'make test     everything that can be proved here; the last line counts'
+	@echo 'make matrix   every interrupt grant, queue, block size, feature and processor count together'
+	@echo 'make soak     a week of each architecture: load, resets, removals, sleeps, resizes, faults'
 	@echo 'make drivers  the driver, x64 and x86, free and checked   -> out/drivers/'
 	@echo 'make host     storhost and its nbdkit plugin              -> out/bin/, out/lib/'
 	@echo 'make checks   source rules only (seconds)'
@@ -26,6 +28,12 @@ run: deps-run drivers-x64-fre host
 
 test: deps-test
 	@ci/test
+
+matrix: deps-test drivers host
+	@tests/matrix.py
+
+soak: deps-test drivers host
+	@tests/soak.py
 
 drivers: deps-build $(DRIVERS)
 
