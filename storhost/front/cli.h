@@ -31,14 +31,21 @@ int cmd_info(int argc, char **argv);
 int cmd_imports(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_nbd(int argc, char **argv);
+int cmd_rules(int argc, char **argv);
 int cmd_scsi(int argc, char **argv);
 
 /* "storhost: SUBJECT: sentence" on standard error; subject NULL: without. */
 int cli_fail(const char *subject, const struct error *err);
 int cli_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* The arguments of `COMMAND FILE [--json]`, in any order. 0, or what the command is to return. */
-int cli_file_arguments(int argc, char **argv, const char **path, bool *json);
+struct pe_file;
+
+/*
+ * A command `COMMAND FILE [--json]` that says something of an image: opens it and has it printed. Both functions return
+ * how many findings there were; what the command is to return.
+ */
+int cli_image_command(int argc, char **argv, unsigned (*print)(const struct pe_file *file),
+		      unsigned (*write_json)(const struct pe_file *file));
 
 /* Prints text that came from a file: bytes that a terminal may obey, or that are no ASCII, as \xNN. */
 void cli_print_text(FILE *out, const char *text);

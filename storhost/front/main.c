@@ -14,6 +14,7 @@ static const struct cli_command commands[] = {
 	{ "scsi", "FILE --disk IMAGE [--json] -- BYTE...", "one SCSI command through the hosted driver", cmd_scsi },
 	{ "run", "FILE SCENARIO... [--disk IMAGE] [--json] [--verbose]",
 	  "scripts of what Windows does to the hosted driver", cmd_run },
+	{ "rules", "[RULE] [--json|--markdown]", "the rules that a driver is held to, or one of them", cmd_rules },
 	{ "nbd", "FILE --disk IMAGE --socket PATH", "serves the hosted driver's disk to NBD clients", cmd_nbd },
 };
 

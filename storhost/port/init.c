@@ -2,6 +2,7 @@
 /* The adapter's life: load, start, stop, unload. */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/mman.h>
 
 #include "nt/exports.h"
@@ -38,6 +39,14 @@ static void describe_pc(uintptr_t pc, char *buf, size_t size)
 		snprintf(buf, size, "0x%llx", (unsigned long long)pc);
 }
 
+static void describe_call(char *buf, size_t size)
+{
+	const struct cpu *cpu = cpu_self();
+
+	if (cpu && cpu->callback != CB_NONE)
+		snprintf(buf, size, "%s", callback_name(cpu->callback));
+}
+
 static void describe_step(char *buf, size_t size)
 {
 	if (!adapter)
@@ -45,6 +54,8 @@ static void describe_step(char *buf, size_t size)
 	snprintf(buf, size, "seed %llu, step %llu", (unsigned long long)adapter->options.seed,
 		 (unsigned long long)cpu_steps());
 }
+
+static const struct verify_scene scene = { describe_pc, describe_call, describe_step };
 
 static bool is_driver_code(uintptr_t pc)
 {
@@ -64,19 +75,31 @@ static void driver_fault(const struct trap_fault *fault)
 		[TRAP_STACK] = "a stack overflow",
 	};
 	struct slot *slot = slot_of_address(adapter, fault->address);
+	bool ended = slot && (slot->state == SLOT_FREE || slot->state == SLOT_COMPLETED);
 
-	if (slot && (slot->state == SLOT_FREE || slot->state == SLOT_COMPLETED))
+	if (fault->kind == TRAP_ENDLESS) {
+		callback_watch(fault->pc);
+	} else if (ended) {
 		verify_report(RULE_SRB_AFTER, fault->pc, "%s: 0x%llx belongs to an SRB that was completed", fault->text,
 			      (unsigned long long)fault->address);
-	else
+	} else if (slot && fault->write && slot_list_has(slot, fault->address)) {
+		verify_report(RULE_SRB_LIST, fault->pc, "%s: 0x%llx belongs to a scatter/gather list", fault->text,
+			      (unsigned long long)fault->address);
+	} else if (fault->kind == TRAP_ACCESS && srb_buffer_nowhere(fault->address)) {
+		verify_report(RULE_SRB_BUFFER, fault->pc, "%s: 0x%llx is a DataBuffer that is not mapped", fault->text,
+			      (unsigned long long)fault->address);
+	} else {
 		verify_report(RULE_DRIVER_FAULT, fault->pc, "%s: %s, address 0x%llx", kinds[fault->kind], fault->text,
 			      (unsigned long long)fault->address);
+	}
 	cpu_die("the driver crashed");
 }
 
 static void stub_called(const char *dll, const char *name)
 {
-	verify_report(RULE_DRIVER_STOPPED, 0, "the driver called %s of %s, which storhost has not", name, dll);
+	enum rule rule = strncasecmp(dll, "storport", 8) ? RULE_CALL_KERNEL : RULE_DRIVER_STOPPED;
+
+	verify_report(rule, 0, "the driver called %s of %s, which storhost has not", name, dll);
 	cpu_die("the driver called what storhost has not");
 }
 
@@ -157,8 +180,7 @@ int port_load(const char *driver, struct device *device, const struct port_optio
 	adapter = port_loading = port;
 	port_debug_print = options->debug;
 	*out = port;
-	verify_describe_pc = describe_pc;
-	verify_describe_step = describe_step;
+	verify_scene = &scene;
 	export_stub_called = stub_called;
 	if (traps_install(err) || pe_open(driver, &port->file, err) ||
 	    pe_map(port->file, resolve, port->file, &port->module, err))
@@ -203,6 +225,18 @@ void *port_uncached(struct port *port, uint32_t bytes)
 	port->uncached_address = first + lead;
 	port->uncached_pages = pages;
 	return port->uncached;
+}
+
+/* Not while a device that no reset has stopped may still reach it. */
+static void uncached_free(struct port *port)
+{
+	uint64_t first = port->uncached_address & ~(uint64_t)(PHYS_PAGE - 1);
+
+	if (!port->uncached || port->failed)
+		return;
+	phys_unmap((uint8_t *)port->uncached - (uintptr_t)port->uncached % PHYS_PAGE, port->uncached_pages);
+	phys_free(first, port->uncached_pages);
+	port->uncached = NULL;
 }
 
 static bool ranges_create(struct port *port)
@@ -268,10 +302,59 @@ static int objects_create(struct port *port, struct error *err)
 	return 0;
 }
 
+/* The members that are the port's [storport-win7 2.1]. */
+static void config_check_readonly(const struct port *port)
+{
+	const struct {
+		const char *name;
+		size_t offset, size;
+	} members[] = {
+#define MEMBER(name)                                                                                                   \
+	{ #name, offsetof(PORT_CONFIGURATION_INFORMATION, name), sizeof(((PORT_CONFIGURATION_INFORMATION *)0)->name) }
+		MEMBER(Length),
+		MEMBER(SystemIoBusNumber),
+		MEMBER(AdapterInterfaceType),
+		MEMBER(BusInterruptLevel),
+		MEMBER(BusInterruptVector),
+		MEMBER(InterruptMode),
+		MEMBER(AccessRanges),
+		MEMBER(ReceiveEvent),
+		MEMBER(RealModeInitialized),
+		MEMBER(BufferAccessScsiPortControlled),
+		MEMBER(SlotNumber),
+		MEMBER(DumpRegion),
+#undef MEMBER
+	};
+
+	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+		if (memcmp((const char *)port->config + members[i].offset,
+			   (const char *)&port->preset + members[i].offset, members[i].size))
+			verify_report(RULE_CONFIG_READONLY, 0, "%s was changed", members[i].name);
+	}
+}
+
+static void config_check_uncached(const struct port *port)
+{
+	const PORT_CONFIGURATION_INFORMATION *then = &port->at_uncached, *now = port->config;
+
+	if (!port->uncached_calls)
+		return;
+	if (!then->Master)
+		verify_report(RULE_UNCACHED_FINAL, 0, "StorPortGetUncachedExtension is called while Master is FALSE");
+	if (then->SrbExtensionSize != now->SrbExtensionSize || then->Dma64BitAddresses != now->Dma64BitAddresses)
+		verify_report(RULE_UNCACHED_FINAL, 0,
+			      "SrbExtensionSize was %u and is %u, Dma64BitAddresses was 0x%x and is 0x%x",
+			      then->SrbExtensionSize, now->SrbExtensionSize, then->Dma64BitAddresses,
+			      now->Dma64BitAddresses);
+}
+
 static void config_check(struct port *port)
 {
 	const PORT_CONFIGURATION_INFORMATION *config = port->config;
 	const uint8_t *tail = (const uint8_t *)(config + 1);
+
+	config_check_readonly(port);
+	config_check_uncached(port);
 
 	for (unsigned i = 0; i < CONFIG_TAIL; i++) {
 		if (tail[i] == 0xa5)
@@ -320,6 +403,8 @@ static int find_adapter(struct port *port, struct error *err)
 
 	if (argument)
 		memcpy(argument, parameter->data, parameter->size);
+	port->preset = *port->config;
+	port->uncached_calls = 0;
 	callback_enter(&frame, CB_FIND_ADAPTER);
 	answer = port->init.HwFindAdapter(port->extension, NULL, NULL, argument, port->config, &again);
 	callback_leave(&frame);
@@ -396,6 +481,7 @@ struct start {
 
 int adapter_start(struct port *port, struct error *err)
 {
+	port->stopped = false;
 	if (objects_create(port, err) || find_adapter(port, err) || slots_create(port, err) || bus_connect(port, err))
 		return -1;
 	port->started = true;
@@ -432,6 +518,14 @@ int port_start(struct port *port, struct error *err)
 
 /* ---- stop ---- */
 
+void adapter_stopped(struct port *port)
+{
+	if (!port->unplugged && port->device->ops->running(port->device))
+		verify_report(RULE_MMIO_RUNNING, 0, "the device still runs after ScsiStopAdapter");
+	bus_disconnect(port);
+	port->stopped = true;
+}
+
 static void stop_run(void *opaque)
 {
 	struct port *port = opaque;
@@ -442,7 +536,7 @@ static void stop_run(void *opaque)
 	port->init.HwAdapterControl(port->extension, ScsiStopAdapter, NULL);
 	callback_leave(&frame);
 	lock_release(&port->interrupt_lock, (unsigned)irql, 0);
-	bus_disconnect(port);
+	adapter_stopped(port);
 	port->started = false;
 	timers_cancel(port);
 	bus_unmap_all(port);
@@ -480,6 +574,7 @@ void port_free(struct port *port)
 		return;
 	pool_report_leaks();
 	slots_destroy(port);
+	uncached_free(port);
 	adapter = NULL;
 	if (port->module)
 		pe_unmap(port->module);

@@ -30,6 +30,11 @@ static void *translate(void *opaque, uint64_t addr, uint32_t len, bool write)
 	return rig->host + (size_t)rig->page[n] * PAGE + addr % PAGE;
 }
 
+static bool granted(void *opaque, uint64_t addr, uint32_t len, bool write)
+{
+	return translate(opaque, addr, len, write) != NULL;
+}
+
 static void set_intx(void *opaque, bool asserted)
 {
 	struct rig *rig = opaque;
@@ -55,9 +60,11 @@ static void wake(void *opaque)
 	rig->wakes++;
 }
 
-static void blame(void *opaque, const char *clause, const char *text)
+static void blame(void *opaque, enum rule rule, const char *clause, const char *text)
 {
 	struct rig *rig = opaque;
+
+	(void)rule;
 
 	if (rig->blames < sizeof(rig->blame) / sizeof(rig->blame[0])) {
 		snprintf(rig->blame[rig->blames].clause, sizeof(rig->blame[0].clause), "%s", clause);
@@ -177,6 +184,7 @@ int rig_setup(void **state)
 	struct device_bus bus = {
 		.opaque = rig,
 		.translate = translate,
+		.granted = granted,
 		.set_intx = set_intx,
 		.msi_write = msi_write,
 		.wake = wake,

@@ -52,6 +52,12 @@ static bool function_owes(struct device *device)
 	return rig.device_owes;
 }
 
+static bool function_running(struct device *device)
+{
+	(void)device;
+	return false;
+}
+
 static const struct device_ops function_ops = {
 	.name = "a function with a line",
 	.config_read = function_config_read,
@@ -59,6 +65,7 @@ static const struct device_ops function_ops = {
 	.bar_length = function_bar_length,
 	.step = function_step,
 	.owes = function_owes,
+	.running = function_running,
 };
 
 /* ---- the miniport ---- */
