@@ -47,7 +47,7 @@ static void print_rule(enum rule rule)
 			printf("                 %s: %s\n", kind, meaning);
 	}
 	printf("Broken by        %s, of tests/broken\n", rule_breaker(rule));
-	printf("Kept by ours in  every run; hardest in storhost/tests/scenarios/%s.scn\n", family.scenario);
+	printf("Kept by ours in  every run, as storhost/tests/scenarios/%s.scn\n", family.scenario);
 }
 
 static void print_all(void)
@@ -91,8 +91,8 @@ static void write_json(enum rule first, enum rule end, bool one)
 
 static void markdown_family(const struct rule_family *family)
 {
-	printf("\n## %s\n\nOur driver comes closest to breaking one of these in\n"
-	       "[%s](../storhost/tests/scenarios/%s.scn), and passes.\n\n"
+	printf("\n## %s\n\nPut to the test with our driver, which passes, by\n"
+	       "[%s](../storhost/tests/scenarios/%s.scn) among others.\n\n"
 	       "| Rule | What must hold | Source | Broken by |\n|---|---|---|---|\n",
 	       family->title, family->scenario, family->scenario);
 	for (enum rule rule = family->first; rule < family->end; rule++)

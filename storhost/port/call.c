@@ -90,7 +90,7 @@ void callback_watch(uintptr_t pc)
 {
 	if (!cpu_overdue())
 		return;
-	verify_report(RULE_TIME_ENDLESS, pc, "%s does not return: it has run for %u seconds",
+	verify_report(RULE_TIME_ENDLESS, pc, "%s does not return: it has run for more than %u s of processor time",
 		      callback_name(cpu_self()->callback), cpu_watchdog());
 	cpu_die("the driver does not return");
 }

@@ -8,6 +8,7 @@
 #include "nt/exports.h"
 #include "nt/pool.h"
 #include "nt/registry.h"
+#include "pe/pdb.h"
 #include "port/internal.h"
 #include "trap/trap.h"
 
@@ -32,11 +33,15 @@ struct port *port_of(const void *extension, uintptr_t pc)
 static void describe_pc(uintptr_t pc, char *buf, size_t size)
 {
 	uintptr_t base = adapter && adapter->module ? (uintptr_t)pe_module_base(adapter->module) : 0;
+	unsigned long long rva = pc - base;
+	char symbol[128];
 
-	if (base && pe_module_contains(adapter->module, (void *)pc))
-		snprintf(buf, size, "%s+0x%llx", adapter->name, (unsigned long long)(pc - base));
-	else
+	if (!base || !pe_module_contains(adapter->module, (void *)pc))
 		snprintf(buf, size, "0x%llx", (unsigned long long)pc);
+	else if (adapter->symbols && pe_symbol(adapter->file, adapter->symbols, rva, symbol, sizeof(symbol)))
+		snprintf(buf, size, "%s+0x%llx (%s)", adapter->name, rva, symbol);
+	else
+		snprintf(buf, size, "%s+0x%llx", adapter->name, rva);
 }
 
 static void describe_call(char *buf, size_t size)
@@ -185,6 +190,7 @@ int port_load(const char *driver, struct device *device, const struct port_optio
 	if (traps_install(err) || pe_open(driver, &port->file, err) ||
 	    pe_map(port->file, resolve, port->file, &port->module, err))
 		return -1;
+	port->symbols = pe_open_pdb(port->file, driver, NULL);
 	port->driver_object = pool_alloc(DRIVER_OBJECT_BYTES, 0, POOL_PORT, 0);
 	port->registry_path = registry_path_create();
 	if (!port->driver_object || !port->registry_path)
@@ -578,6 +584,7 @@ void port_free(struct port *port)
 	adapter = NULL;
 	if (port->module)
 		pe_unmap(port->module);
+	pdb_close(port->symbols);
 	pe_close(port->file);
 	for (unsigned i = 0; i < port->event_count; i++)
 		free(port->events[i]);

@@ -83,6 +83,7 @@ struct port {
 	char name[64]; /* file name of the driver */
 	struct pe_file *file;
 	struct pe_module *module;
+	struct pdb *symbols; /* NULL: none that belong to the driver */
 	HW_INITIALIZATION_DATA init;
 	bool initialized; /* StorPortInitialize has accepted */
 	bool started;

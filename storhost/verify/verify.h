@@ -32,7 +32,7 @@ enum rule rule_find(const char *name);
 /* What rules have in common. */
 struct rule_family {
 	const char *title;
-	const char *scenario; /* where our driver comes closest to breaking one: storhost/tests/scenarios/NAME.scn */
+	const char *scenario; /* which puts our driver to the test: storhost/tests/scenarios/NAME.scn */
 	enum rule first, end; /* the rules from first up to end, which is not in it */
 };
 /* The n-th of them; false past the last. */

@@ -32,7 +32,7 @@ static void *translate(void *opaque, uint64_t addr, uint32_t len, bool write)
 
 static bool granted(void *opaque, uint64_t addr, uint32_t len, bool write)
 {
-	return translate(opaque, addr, len, write) != NULL;
+	return ((struct rig *)opaque)->boundless || translate(opaque, addr, len, write);
 }
 
 static void set_intx(void *opaque, bool asserted)
@@ -126,7 +126,12 @@ void rig_reg_write(struct rig *rig, unsigned type, uint64_t offset, unsigned wid
 
 uint32_t rig_device_config(struct rig *rig, unsigned offset, unsigned width)
 {
-	return (uint32_t)rig_reg(rig, VIRTIO_PCI_CAP_DEVICE_CFG, offset, width);
+	uint32_t value;
+
+	(void)RIG_READ(rig, config_generation);
+	value = (uint32_t)rig_reg(rig, VIRTIO_PCI_CAP_DEVICE_CFG, offset, width);
+	(void)RIG_READ(rig, config_generation);
+	return value;
 }
 
 void rig_write64(struct rig *rig, unsigned offset, uint64_t value)
@@ -286,6 +291,7 @@ void rig_negotiate(struct rig *rig, uint64_t features)
 	RIG_WRITE(rig, driver_feature_select, 1);
 	RIG_WRITE(rig, driver_feature, features >> 32);
 	RIG_WRITE(rig, device_status, 0xB);
+	(void)RIG_READ(rig, device_status);
 }
 
 void rig_place_ring(struct rig *rig, uint16_t size)
