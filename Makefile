@@ -8,7 +8,7 @@ cmake --preset $(1) >build/$(1).log 2>&1 || { cat build/$(1).log; exit 1; }
 cmake --build --preset $(1)
 endef
 
-.PHONY: help run test matrix soak drivers host checks format clean
+.PHONY: help run test matrix soak drivers host docs checks format clean
 
 help:
 	@echo 'make run      real job: a file system written and read through the Windows 7 driver'
@@ -17,6 +17,7 @@ help:
 	@echo 'make soak     a week of each architecture: load, resets, removals, sleeps, resizes, faults'
 	@echo 'make drivers  the driver, x64 and x86, free and checked   -> out/drivers/'
 	@echo 'make host     storhost and its nbdkit plugin              -> out/bin/, out/lib/'
+	@echo 'make docs     docs/storport-rules.md, from the table of rules'
 	@echo 'make checks   source rules only (seconds)'
 	@echo 'make format   clang-format, in place'
 	@echo 'make clean    removes build/ and out/'
@@ -41,6 +42,9 @@ host: deps-build
 	@mkdir -p build
 	@$(call build,host)
 	@$(call build,host-x86)
+
+docs: host
+	@out/bin/storhost rules --markdown >docs/storport-rules.md
 
 $(DRIVERS): deps-build
 	@mkdir -p build

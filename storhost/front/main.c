@@ -16,6 +16,7 @@ static const struct cli_command commands[] = {
 	  "scripts of what Windows does to the hosted driver", cmd_run },
 	{ "sg", "FILE --disk IMAGE [--socket PATH] [-- COMMAND...]", "lets Linux's SCSI tools reach the hosted driver",
 	  cmd_sg },
+	{ "rules", "[RULE] [--json|--markdown]", "the rules that a driver is held to, or one of them", cmd_rules },
 	{ "nbd", "FILE --disk IMAGE --socket PATH", "serves the hosted driver's disk to NBD clients", cmd_nbd },
 };
 
