@@ -366,7 +366,8 @@ static bool line_service(struct interrupt *self, void *opaque)
 	port->stats.interrupts++;
 	claimed = line_call(port);
 	port->stats.refused += !claimed;
-	line_call_for_another(port);
+	if (claimed)
+		line_call_for_another(port);
 	return claimed;
 }
 

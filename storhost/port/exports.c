@@ -322,12 +322,14 @@ BOOLEAN NTAPI StorPortSynchronizeAccess(PVOID extension, PSTOR_SYNCHRONIZED_ACCE
 
 VOID NTAPI StorPortStallExecution(ULONG microseconds)
 {
+	bool dumping = port_hosted && port_hosted->dump;
 	struct cpu *cpu = cpu_self();
 
 	callback_watch(CALLER);
-	if (cpu->callback == CB_START_IO)
+	/* In a dump image nobody else is kept waiting, and there is no other time to wait. */
+	if (!dumping && cpu->callback == CB_START_IO)
 		verify_report(RULE_STARTIO_WAIT, CALLER, "HwStartIo stalls for %u microseconds", microseconds);
-	if (cpu->callback & (CB_INTERRUPT | CB_MS_INTERRUPT | CB_SYNCHRONIZE))
+	if (!dumping && cpu->callback & (CB_INTERRUPT | CB_MS_INTERRUPT | CB_SYNCHRONIZE))
 		verify_report(RULE_STALL_INTERRUPT, CALLER, "%s stalls for %u microseconds",
 			      callback_name(cpu->callback), microseconds);
 	if (microseconds > 1000)
