@@ -142,7 +142,7 @@ struct port {
 	unsigned failed_resets;
 	int countdown;
 	struct port_request reset_request;
-	struct gate *drained; /* opened when nothing is outstanding any more */
+	struct gate *drained;                   /* opened when nothing is outstanding any more */
 	uint64_t reset_deadline, reset_started; /* reset_started: what started before is older than the reset */
 
 	struct port_limits limits;
