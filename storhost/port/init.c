@@ -619,6 +619,8 @@ void port_free(struct port *port)
 	/* What an adapter that was pulled out had set, stop_run has not seen. */
 	timers_cancel(port);
 	pool_report_leaks();
+	if (port->unplugged)
+		port->failed = false; /* what has no power reaches no memory */
 	slots_destroy(port);
 	port_uncached_release(port);
 	port_hosted = NULL;

@@ -11,6 +11,8 @@
 #define SECOND_US 1000000u
 #define RESET_TIMEOUT_S 10u
 #define DEFAULT_TIMEOUT_S 60u
+#define RETURN_STALLS 1000u
+#define RETURN_STALL_US 10u
 #define RESETS_MAX 3u /* ladders that fail in a row before the adapter is given up */
 
 static unsigned outstanding(struct port *port)
@@ -94,22 +96,39 @@ static void reset_over(struct port *port, bool done)
 	queue_dispatch_later(port);
 }
 
+/*
+ * Requests started before `order` that are not back. A DPC on another processor may be giving some of them back, and may
+ * have been kept from it by the StartIo lock, which the port itself held: it gets a moment.
+ */
+static unsigned bus_reset_left(struct port *port, uint64_t order)
+{
+	unsigned left = reset_left(port, order);
+
+	for (unsigned i = 0; i < RETURN_STALLS && left; i++) {
+		cpu_stall(RETURN_STALL_US);
+		left = reset_left(port, order);
+	}
+	return left;
+}
+
 static bool bus_reset(struct port *port)
 {
 	struct frame frame;
 	unsigned left = 0;
+	uint64_t order;
 	BOOLEAN done;
 	int irql = lock_acquire(&port->startio, 0);
 
 	port->stats.resets++;
+	order = port->order + 1;
 	callback_enter(&frame, CB_RESET_BUS);
 	done = port->init.HwResetBus(port->extension, 0);
 	callback_leave(&frame);
+	lock_release(&port->startio, (unsigned)irql, 0);
 	if (done)
-		left = reset_left(port, UINT64_MAX);
+		left = bus_reset_left(port, order);
 	if (left)
 		verify_report(RULE_RESET_OUTSTANDING, 0, "%u requests are outstanding after HwResetBus", left);
-	lock_release(&port->startio, (unsigned)irql, 0);
 	return done && !left;
 }
 
