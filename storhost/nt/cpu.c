@@ -314,7 +314,9 @@ unsigned cpu_watchdog(void)
 
 static int machine_thread_init(struct error *err)
 {
-	return trap_thread_init(err) ? -1 : trap_thread_watch(1000 / TICKS_PER_SECOND, watchdog_tick, err);
+	if (trap_thread_init(err))
+		return -1;
+	return machine.config.watchdog ? trap_thread_watch(1000 / TICKS_PER_SECOND, watchdog_tick, err) : 0;
 }
 
 /* ---- deterministic mode ---- */
