@@ -8,13 +8,14 @@ cmake --preset $(1) >build/$(1).log 2>&1 || { cat build/$(1).log; exit 1; }
 cmake --build --preset $(1)
 endef
 
-.PHONY: help run test matrix soak drivers host docs checks format clean
+.PHONY: help run test faults matrix soak drivers host docs checks format clean
 
 help:
 	@echo 'make run      real job: a file system written and read through the Windows 7 driver'
 	@echo 'make test     everything that can be proved here; the last line counts'
 	@echo 'make matrix   every interrupt grant, queue, block size, feature and processor count together'
 	@echo 'make soak     a week of each architecture: load, resets, removals, sleeps, resizes, faults'
+	@echo 'make faults   every fault at every place where it can strike (half an hour); the last line counts'
 	@echo 'make drivers  the driver, x64 and x86, free and checked   -> out/drivers/'
 	@echo 'make host     storhost and its nbdkit plugin              -> out/bin/, out/lib/'
 	@echo 'make docs     docs/storport-rules.md, from the table of rules'
@@ -35,6 +36,9 @@ matrix: deps-test drivers host
 
 soak: deps-test drivers host
 	@tests/soak.py
+
+faults: deps-test drivers host
+	@tests/faults.py
 
 drivers: deps-build $(DRIVERS)
 

@@ -137,6 +137,8 @@ static const struct option options[] = {
 	CHOICE("fault", "used-twice", fault, FAULT_USED_TWICE, "a request is returned twice"),
 	CHOICE("fault", "used-jump", fault, FAULT_USED_JUMP, "the used index jumps by more than the queue size"),
 	CHOICE("fault", "used-length", fault, FAULT_USED_LENGTH, "used.len is 0xFFFFFFFF"),
+	CHOICE("fault", "drop", fault, FAULT_DROP, "a request is not returned before the next reset"),
+	CHOICE("fault", "delay", fault, FAULT_DELAY, "a request is returned a millisecond later"),
 	CHOICE("fault", "lost-interrupt", fault, FAULT_LOST_INTERRUPT, "a request is returned without an interrupt"),
 	CHOICE("fault", "spurious-interrupt", fault, FAULT_SPURIOUS_INTERRUPT,
 	       "an interrupt comes before its request is returned, and again after it"),

@@ -32,6 +32,7 @@ void machine_defaults(struct machine_options *options)
 	options->port.slot = 3;
 	options->port.dump_memory = PORT_DUMP_MEMORY;
 	options->cpus.cpus = 1;
+	options->ram = RAM_BYTES;
 	options->cpus.seed = random_seed();
 	options->cpus.watchdog = 20;
 }
@@ -271,7 +272,7 @@ int machine_power_on(struct machine *machine, const struct machine_options *opti
 	if (!options->driver || !options->disk)
 		return machine_check(options, err);
 	machine->device = create_device(options, err);
-	if (!machine->device || phys_start(RAM_BYTES, machine->seed ^ 0x7068797300, err) ||
+	if (!machine->device || phys_start(options->ram, machine->seed ^ 0x7068797300, err) ||
 	    cpus_start(&options->cpus, err))
 		return -1;
 	return 0;

@@ -17,6 +17,7 @@ struct machine_options {
 	struct virtio_blk_options device;
 	struct port_options port;
 	struct cpu_config cpus;
+	uint64_t ram; /* bytes */
 };
 
 struct machine {

@@ -14,6 +14,8 @@ static const struct cli_command commands[] = {
 	{ "scsi", "FILE --disk IMAGE [--json] -- BYTE...", "one SCSI command through the hosted driver", cmd_scsi },
 	{ "run", "FILE SCENARIO... [--disk IMAGE] [--json] [--verbose]",
 	  "scripts of what Windows does to the hosted driver", cmd_run },
+	{ "faults", "FILE SCENARIO... [--kind KIND] [--every M | --at N] [--json] [--verbose]",
+	  "the same, with a fault at every place where one can strike", cmd_faults },
 	{ "sg", "FILE --disk IMAGE [--socket PATH] [-- COMMAND...]", "lets Linux's SCSI tools reach the hosted driver",
 	  cmd_sg },
 	{ "rules", "[RULE] [--json|--markdown]", "the rules that a driver is held to, or one of them", cmd_rules },

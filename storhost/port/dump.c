@@ -420,6 +420,11 @@ bool port_dump_execute(struct port *port, struct port_request *request)
 	return true;
 }
 
+bool port_is_dump(const struct port *port)
+{
+	return port->dump != NULL;
+}
+
 struct bus_reset {
 	struct port *port;
 	BOOLEAN done;
@@ -457,6 +462,7 @@ static void objects_release(struct port *port)
 void port_dump_leave(struct port *port)
 {
 	port_hosted = port->dump->live;
+	port_hosted->unplugged |= port->unplugged;
 	bus_attach(port_hosted);
 	cpu_thaw();
 }

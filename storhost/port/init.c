@@ -499,6 +499,8 @@ void port_control_query(struct port *port)
 static void timers_cancel(struct port *port)
 {
 	timer_cancel(&port->driver_timer);
+	timer_cancel(&port->stray.timer);
+	timer_cancel(&port->removal_timer);
 	timer_cancel(&port->pause_timer);
 	timer_cancel(&port->busy_timer);
 	timer_cancel(&port->tick);
@@ -530,6 +532,25 @@ int adapter_start(struct port *port, struct error *err)
 	return 0;
 }
 
+static void submit_simple(struct port *port, uint8_t function, uint32_t action)
+{
+	struct port_request request = {
+		.function = function,
+		.action = action,
+		.adapter = function == SRB_FUNCTION_PNP,
+		.timeout = 60,
+	};
+
+	port_execute(port, &request);
+}
+
+void adapter_refused(struct port *port)
+{
+	/* Without HwFindAdapter's answer nobody knows how large an SRB extension is. */
+	if (port->slots && !cpu_dead())
+		submit_simple(port, SRB_FUNCTION_PNP, StorRemoveDevice);
+}
+
 static void start_run(void *opaque)
 {
 	struct start *start = opaque;
@@ -545,6 +566,8 @@ int port_start(struct port *port, struct error *err)
 		return -1;
 	if (!cpu_call(0, start_run, &start))
 		return error_set(err, "the driver did not start: %s", cpu_death());
+	if (start.result)
+		adapter_refused(port);
 	return start.result;
 }
 
@@ -574,22 +597,11 @@ static void stop_run(void *opaque)
 	bus_unmap_all(port);
 }
 
-static void submit_simple(struct port *port, uint8_t function, uint32_t action)
-{
-	struct port_request request = {
-		.function = function,
-		.action = action,
-		.adapter = function == SRB_FUNCTION_PNP,
-		.timeout = 60,
-	};
-
-	port_execute(port, &request);
-}
-
 void port_stop(struct port *port)
 {
 	if (!port->started || cpu_dead())
 		return;
+	port->stopping = true;
 	if (port->limits.caches_data) {
 		submit_simple(port, SRB_FUNCTION_FLUSH, 0);
 		submit_simple(port, SRB_FUNCTION_SHUTDOWN, 0);
@@ -618,6 +630,9 @@ void port_free(struct port *port)
 		return;
 	/* What an adapter that was pulled out had set, stop_run has not seen. */
 	timers_cancel(port);
+	/* One that was pulled out while it was being started, too, has no power before it arrives again. */
+	if (port->unplugged)
+		port->device->ops->power_cycle(port->device);
 	pool_report_leaks();
 	if (port->unplugged)
 		port->failed = false; /* what has no power reaches no memory */

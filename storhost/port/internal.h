@@ -91,11 +91,14 @@ struct port {
 	struct pdb *symbols; /* NULL: none that belong to the driver */
 	HW_INITIALIZATION_DATA init;
 	bool initialized; /* StorPortInitialize has accepted */
-	bool started;
+	bool started, stopping;
 	bool stopped;      /* by ScsiStopAdapter, and not restarted */
 	bool unplugged;    /* the device was pulled out */
 	bool removal_told; /* and the miniport knows: it may not look for it any more */
-	bool dpc_locked;   /* this run holds a DPC's lock while the DPC runs */
+	bool removal_sent; /* removal_request is on its way, or was */
+	struct timer removal_timer;
+	struct port_request removal_request;
+	bool dpc_locked; /* this run holds a DPC's lock while the DPC runs */
 	bool bus_changed;
 	PORT_CONFIGURATION_INFORMATION *config;
 	PORT_CONFIGURATION_INFORMATION preset, at_uncached; /* it before HwFindAdapter, and at its call for memory */
@@ -118,6 +121,11 @@ struct port {
 
 	struct lock startio, interrupt_lock;
 	struct message line, messages[PORT_MESSAGES_MAX];
+	bool line_asserted; /* by the device */
+	struct {
+		struct timer timer;
+		struct interrupt *interrupt;
+	} stray; /* an interrupt that comes when it is not due */
 	unsigned message_count;
 	struct dpc dpcs[DPCS];
 	HW_PASSIVE_INITIALIZE_ROUTINE *passive;
@@ -283,6 +291,10 @@ unsigned reset_left(struct port *port, uint64_t order);
 /* A request came back: the countdown begins again with the time-out of the oldest one that is out, or stops. */
 void reset_reload(struct port *port);
 
+/* ---- power.c ---- */
+/* The device is not there any more, and the system finds out sooner or later. Any IRQL. */
+void power_vanish(struct port *port);
+
 /* ---- log.c ---- */
 void log_event(struct port *port, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
@@ -319,6 +331,8 @@ void port_close(struct port *port);
 int adapter_start(struct port *port, struct error *err);
 /* ScsiStopAdapter has returned: what must hold now, and no interrupts any more. */
 void adapter_stopped(struct port *port);
+/* After a start that failed Plug and Play removes the adapter [storport-win7 5.2]. Front ends only. */
+void adapter_refused(struct port *port);
 void *port_uncached(struct port *port, uint32_t bytes);
 
 #endif

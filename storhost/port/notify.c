@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* StorPortNotification: completions, DPCs, locks, timers. */
+#include "base/inject.h"
 #include "port/internal.h"
 #include "nt/guest.h"
 
@@ -186,7 +187,8 @@ static void passive_enable(struct port *port, HW_PASSIVE_INITIALIZE_ROUTINE *rou
 {
 	enum callback callback = cpu_self()->callback;
 	LONG yes = callback == CB_INITIALIZE &&
-		   call_target(port, (void *)(uintptr_t)routine, "the passive initialization routine", pc);
+		   call_target(port, (void *)(uintptr_t)routine, "the passive initialization routine", pc) &&
+		   !inject(INJECT_CALL, "StorPortEnablePassiveInitialization");
 
 	if (callback != CB_INITIALIZE)
 		verify_report(RULE_PASSIVE_ENABLE, pc, "StorPortEnablePassiveInitialization is called from %s",

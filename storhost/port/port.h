@@ -118,6 +118,12 @@ int port_rebalance(struct port *port, struct error *err);
 int port_surprise_remove(struct port *port, struct error *err);
 /* Another device that shares the line interrupts so many times. */
 int port_neighbour(struct port *port, uint64_t times, struct error *err);
+/* Whether the adapter is started: neither refused nor stopped for good. */
+bool port_started(const struct port *port);
+/* Whether the device was pulled out; the miniport may not know yet, until port_surprise_remove ends its removal. */
+bool port_unplugged(const struct port *port);
+/* The adapter is lost to the system, which did not get through a change of power or resources: requests fail. */
+void port_abandon(struct port *port);
 void port_stop(struct port *port);
 void port_free(struct port *port);
 /*
@@ -137,6 +143,8 @@ bool port_dump_reset_bus(struct port *port);
 void port_dump_leave(struct port *port);
 void port_dump_free(struct port *port);
 void port_forget(struct port *live);
+
+bool port_is_dump(const struct port *port);
 
 const struct port_limits *port_limits(const struct port *port);
 struct port_stats port_stats(const struct port *port);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* Sleep and wake, rebalance, surprise removal: the order in which Windows 7 tells a miniport of them. */
+#include "base/inject.h"
 #include "port/internal.h"
+
+#define REMOVAL_GRACE_US 1000u
 
 /* Submits a request to the adapter itself and waits; its SRB status, or -1 if the machine died. */
 static int adapter_request(struct port *port, uint8_t function, uint32_t action, uint32_t power_state)
@@ -117,6 +120,20 @@ int port_wake(struct port *port, bool power_lost, struct error *err)
 	return 0;
 }
 
+static void abandon(void *opaque)
+{
+	struct port *port = opaque;
+
+	__atomic_store_n(&port->failed, true, __ATOMIC_RELEASE);
+	queue_fail(port);
+}
+
+void port_abandon(struct port *port)
+{
+	cpu_call(0, abandon, port);
+	queue_release(port);
+}
+
 static void restart_elsewhere(void *opaque)
 {
 	struct transition *transition = opaque;
@@ -145,8 +162,11 @@ int port_rebalance(struct port *port, struct error *err)
 	status = adapter_request(port, SRB_FUNCTION_PNP, StorStopDevice, 0);
 	if (status != SRB_STATUS_SUCCESS && status != SRB_STATUS_INVALID_REQUEST)
 		return step_failed(err, "the stop request", status);
-	if (run_transition(port, restart_elsewhere, false, err))
+	if (run_transition(port, restart_elsewhere, false, err)) {
+		if (!port->started)
+			adapter_refused(port);
 		return -1;
+	}
 	queue_release(port);
 	return 0;
 }
@@ -184,6 +204,59 @@ static void unplug(void *opaque)
 	interrupt_signal(&port->line.interrupt, false);
 }
 
+static void removal_over(struct work *work)
+{
+	container_of(work, struct port, removal_timer.work)->removal_told = true;
+}
+
+/* Callbacks that were under way on other processors may end. */
+static void removal_done(struct port_request *request)
+{
+	timer_set(&request->port->removal_timer, REMOVAL_GRACE_US, removal_over);
+}
+
+/* Tells the miniport of a surprise removal. */
+static void removal_send(struct port *port)
+{
+	port->removal_sent = true;
+	port->removal_request = (struct port_request){
+		.function = SRB_FUNCTION_PNP,
+		.action = StorSurpriseRemoval,
+		.adapter = true,
+		.timeout = 60,
+		.done = removal_done,
+	};
+	port_submit(port, &port->removal_request);
+}
+
+/* Plug and Play waits for the end of a start, and of a change of power or resources, before it tells of a removal. */
+static void removal_found(struct work *work)
+{
+	struct port *port = container_of(work, struct port, removal_timer.work);
+
+	if (port->started && !port->held && !port->stopping)
+		removal_send(port);
+}
+
+void power_vanish(struct port *port)
+{
+	static const uint64_t delays[] = { 0, 300, 20000, 3000000, 95000000 };
+
+	unplug(port);
+	if (!port->dump)
+		timer_set(&port->removal_timer, delays[inject_random() % 5], removal_found);
+}
+
+bool port_started(const struct port *port)
+{
+	return port->started;
+}
+
+bool port_unplugged(const struct port *port)
+{
+	return port->unplugged;
+}
+
 static void stop_absent(void *opaque)
 {
 	struct transition *transition = opaque;
@@ -202,20 +275,24 @@ int port_surprise_remove(struct port *port, struct error *err)
 	unsigned left = 0;
 	int status;
 
+	if (!port->started)
+		return 0;
 	if (!cpu_call(0, unplug, port))
 		return error_set(err, "the machine died: %s", cpu_death());
-	status = adapter_request(port, SRB_FUNCTION_PNP, StorSurpriseRemoval, 0);
-	if (status != SRB_STATUS_SUCCESS)
-		return step_failed(err, "the surprise removal", status);
-	port->removal_told = true;
+	timer_cancel(&port->removal_timer);
+	if (!port->removal_sent)
+		removal_send(port);
 	/* What was being started or finished meanwhile, on other processors, is over once the machine rests. */
 	if (!cpu_rest())
 		return error_set(err, "the machine died: %s", cpu_death());
+	if (port->removal_request.srb_status != SRB_STATUS_SUCCESS)
+		return step_failed(err, "the surprise removal", port->removal_request.srb_status);
+	port->removal_told = true;
 	for (unsigned i = 0; i < port->slot_count; i++)
 		left += port->slots[i].state == SLOT_STARTED;
 	if (left)
 		verify_report(RULE_SRB_REMOVED, 0, "%u SRBs are outstanding", left);
-	port->failed = true;
+	port_abandon(port);
 	status = adapter_request(port, SRB_FUNCTION_PNP, StorRemoveDevice, 0);
 	if (status != SRB_STATUS_SUCCESS)
 		return step_failed(err, "the removal", status);

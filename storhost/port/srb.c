@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/inject.h"
 #include "port/internal.h"
 
 #define SENSE_BYTES 255u
@@ -47,26 +48,35 @@ static void *window_of_single_pages(size_t pages, bool low, enum phys_use use)
 	return window;
 }
 
+static void *window_of_adjacent_pages(size_t pages, bool low, enum phys_use use)
+{
+	uint64_t first = phys_alloc_contiguous(pages, use, low), *addresses = calloc(pages, sizeof(*addresses));
+	void *window = NULL;
+
+	for (size_t i = 0; addresses && first && i < pages; i++)
+		addresses[i] = first + i * PHYS_PAGE;
+	if (addresses && first)
+		window = phys_map(addresses, pages);
+	free(addresses);
+	return window;
+}
+
 static bool extension_create(struct slot *slot, uint32_t alignment)
 {
 	struct port *port = slot->port;
 	uint32_t size = port->config->SrbExtensionSize, room = (size + alignment - 1) & ~(alignment - 1);
-	uint64_t addresses[64];
 	uint8_t *window;
 
 	if (!size)
 		return true;
 	if (port->extension_pages > 64)
 		return false;
-	addresses[0] = phys_alloc_contiguous(port->extension_pages, PHYS_PRIVATE, needs_low_memory(port));
-	for (uint32_t i = 1; i < port->extension_pages; i++)
-		addresses[i] = addresses[0] + (uint64_t)i * PHYS_PAGE;
-	window = addresses[0] ? phys_map(addresses, port->extension_pages) : NULL;
+	window = window_of_adjacent_pages(port->extension_pages, needs_low_memory(port), PHYS_PRIVATE);
 	if (!window)
 		return false;
 	/* It ends at a guard page, as nearly as its alignment lets it. */
 	slot->extension = window + port->extension_pages * PHYS_PAGE - room;
-	slot->extension_address = addresses[0];
+	slot->extension_address = phys_of(window, NULL);
 	return true;
 }
 
@@ -92,7 +102,7 @@ int slots_create(struct port *port, struct error *err)
 	port->extension_pages = (port->config->SrbExtensionSize + alignment + PHYS_PAGE - 1) / PHYS_PAGE;
 	port->slots = calloc(port->slot_count, sizeof(*port->slots));
 	port->srb_window = window_of_single_pages(port->slot_count, needs_low_memory(port), PHYS_BOTH);
-	port->list_window = window_of_single_pages((size_t)port->slot_count * SGL_PAGES, false, PHYS_PRIVATE);
+	port->list_window = window_of_adjacent_pages((size_t)port->slot_count * SGL_PAGES, false, PHYS_PRIVATE);
 	if (!port->slots || !port->srb_window || !port->list_window)
 		return error_set(err, "no memory for requests");
 	for (uint32_t i = port->slot_count; i-- > 0;) {
@@ -591,6 +601,8 @@ static struct port_request *slot_answer(struct slot *slot)
 	struct port_request *request = slot_take_request(slot);
 	const SCSI_REQUEST_BLOCK *back = &slot->sent;
 
+	if (SRB_STATUS(back->SrbStatus) != SRB_STATUS_SUCCESS)
+		inject_tell();
 	if (!request)
 		return NULL;
 	if (!came_back_busy(slot) && slot->page_count && request->direction == DIRECTION_IN)

@@ -228,6 +228,7 @@ struct run {
 	FILE *out; /* records for the parent */
 	enum state state;
 	bool started;        /* at least once */
+	bool removed;        /* the device went away by itself, and the driver was told */
 	struct model *model; /* from the first start on */
 	struct rng rng;
 	unsigned next_cpu;
@@ -355,6 +356,20 @@ int step_neighbour(struct run *run, const struct step *step, struct error *err);
 
 /* What the disk's cache held may be gone. */
 void run_lose_power(struct run *run);
+
+/* ---- strain.c: under an injected fault ---- */
+
+/* Whether the fault that has struck leaves no sense in a step. */
+bool strain_skips(const struct run *run, const struct step *step);
+/* After a step that failed or not: what the fault excuses is excused, and what Windows does about it is done. */
+int strain_settle(struct run *run, const struct step *step, int failed, struct error *err);
+/* Whether the fault can cost the disk, until it is enabled again: it strikes what a start or a restart is made of. */
+bool strain_costs_disk(void);
+/* A finding that the fault explains. */
+bool strain_excuses(enum rule rule);
+/* Whether the disk works again. */
+int strain_end(struct run *run, struct error *err);
+
 /* Waits for whatever is under way, which must end well. */
 int run_await_all(struct run *run, struct error *err);
 /* The implied end of a scenario that went well so far. */

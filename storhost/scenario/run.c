@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/inject.h"
 #include "scenario/internal.h"
 
 /*
@@ -87,10 +88,16 @@ static const char *state_name(enum state state)
 static int run_step(struct run *run, const struct step *step, struct error *err)
 {
 	const struct verb *verb = step->verb;
+	int failed;
 
+	if (strain_skips(run, step)) {
+		run_note(run, "    skipped");
+		return 0;
+	}
 	if (!(verb->states & run->state))
 		return error_set(err, "expected a time for '%s', got it when %s", verb->name, state_name(run->state));
-	if (verb->build && !step->direct ? request_step(run, step, err) : verb->run(run, step, err))
+	failed = verb->build && !step->direct ? request_step(run, step, err) : verb->run(run, step, err);
+	if (strain_settle(run, step, failed, err))
 		return -1;
 	return run_findings(run, err);
 }
@@ -129,6 +136,8 @@ static int run_steps(struct run *run, struct error *err)
 	}
 	tell(run, 'S', "0");
 	run_note(run, "end");
+	if (inject_is_armed() && strain_end(run, err))
+		return -1;
 	return run_end(run, err);
 }
 
