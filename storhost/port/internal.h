@@ -10,7 +10,7 @@
 #include "nt/interrupt.h"
 #include "nt/lock.h"
 #include "nt/phys.h"
-#include "pe/pe.h"
+#include "port/image.h"
 #include "port/port.h"
 #include "verify/verify.h"
 
@@ -77,8 +77,7 @@ struct port {
 	struct port_options options;
 	struct rng rng;
 	char name[64]; /* file name of the driver */
-	struct pe_file *file;
-	struct pe_module *module;
+	struct image *image;
 	HW_INITIALIZATION_DATA init;
 	bool initialized; /* StorPortInitialize has accepted */
 	bool started, stopping;
