@@ -4,7 +4,7 @@ set(AERO_NATIVE "" CACHE STRING "What the driver is built with for Linux: asan, 
 set_property(CACHE AERO_NATIVE PROPERTY STRINGS "" asan tsan cov)
 
 # Of storhost and the driver. A .sys has no signatures of functions to compare, and Windows's structures lie as they lie.
-set(_flags_asan -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize=function,alignment
+set(_flags_asan -fsanitize=address,undefined -fno-sanitize=function,alignment
                 -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
 set(_flags_tsan -fsanitize=thread -fno-omit-frame-pointer)
 set(_flags_cov "")
@@ -18,6 +18,10 @@ if(AERO_NATIVE STREQUAL "cov")
     set(AERO_NATIVE_CHECKED 0)
     set(AERO_NATIVE_DRIVER_FLAGS -fprofile-instr-generate -fcoverage-mapping -O0)
     set(AERO_NATIVE_LINK -fprofile-instr-generate -Wl,--wrap=_exit)
+elseif(AERO_NATIVE STREQUAL "asan")
+    # The fuzzer looks for new paths in what it fuzzes, not in the machine around it.
+    set(AERO_NATIVE_FUZZED -fsanitize=fuzzer-no-link)
+    set(AERO_NATIVE_DRIVER_FLAGS ${AERO_NATIVE_FUZZED})
 endif()
 
 # aero_add_native_driver(<target> NAME <as findings name it> SOURCES … INCLUDES …): an object library.

@@ -222,7 +222,7 @@ PSCSI_REQUEST_BLOCK NTAPI StorPortGetSrb(PVOID extension, UCHAR path, UCHAR targ
 	struct port *port = port_of(extension, CALLER);
 
 	CALL("StorPortGetSrb", IRQL_DEVICE, CB_RUNNING);
-	for (unsigned i = 0; port && port->slots && i < SLOTS; i++) {
+	for (unsigned i = 0; port && port->slots && i < port->slot_count; i++) {
 		struct slot *slot = &port->slots[i];
 
 		if (slot->state == SLOT_STARTED && slot->sent.QueueTag == (UCHAR)tag && !path && !target && !lun)
@@ -240,7 +240,7 @@ VOID NTAPI StorPortCompleteRequest(PVOID extension, UCHAR path, UCHAR target, UC
 	(void)lun;
 	cpu_point();
 	verify_report(RULE_CALL_OBSOLETE, CALLER, "StorPortCompleteRequest is called");
-	for (unsigned i = 0; port && port->slots && i < SLOTS; i++) {
+	for (unsigned i = 0; port && port->slots && i < port->slot_count; i++) {
 		if (port->slots[i].state != SLOT_STARTED)
 			continue;
 		port->slots[i].srb->SrbStatus = status;

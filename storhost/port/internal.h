@@ -14,7 +14,7 @@
 #include "port/port.h"
 #include "verify/verify.h"
 
-#define SLOTS 255u /* SRBs alive at once: the deepest queue and one of the port's own; as many as there are tags */
+#define SLOTS 255u /* SRBs alive at once, at most: the deepest queue and one of the port's own; as many as tags */
 #define SGL_PAGES 2u
 #define SGL_MAX 320u /* elements a slot has room for */
 #define BARS 6u
@@ -111,6 +111,7 @@ struct port {
 	PHW_TIMER timer_routine;
 
 	struct slot *slots, *free_slots, *last_free;
+	unsigned slot_count;
 	uint64_t sequence;
 	UCHAR next_tag;
 	bool tag_taken[SP_UNTAGGED]; /* by a slot that is not free */

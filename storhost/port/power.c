@@ -208,7 +208,7 @@ int port_surprise_remove(struct port *port, struct error *err)
 	/* What was being started or finished meanwhile, on other processors, is over once the machine rests. */
 	if (!cpu_rest())
 		return error_set(err, "the machine died: %s", cpu_death());
-	for (unsigned i = 0; i < SLOTS; i++)
+	for (unsigned i = 0; i < port->slot_count; i++)
 		left += port->slots[i].state == SLOT_STARTED;
 	if (left)
 		verify_report(RULE_SRB_REMOVED, 0, "%u SRBs are outstanding", left);

@@ -26,7 +26,7 @@ static void check_deadlines(struct port *port)
 	if (port->device->ops->owes(port->device))
 		return;
 
-	for (unsigned i = 0; i < SLOTS; i++) {
+	for (unsigned i = 0; i < port->slot_count; i++) {
 		struct slot *slot = &port->slots[i];
 
 		if (slot->state != SLOT_STARTED || slot->deadline > now || !slot->request)
@@ -42,7 +42,7 @@ static bool check_reset(struct port *port, const char *which)
 {
 	unsigned left = 0;
 
-	for (unsigned i = 0; i < SLOTS; i++) {
+	for (unsigned i = 0; i < port->slot_count; i++) {
 		struct slot *slot = &port->slots[i];
 
 		left += slot->state == SLOT_STARTED && slot->sequence < port->reset_sequence;
@@ -60,7 +60,7 @@ static void give_up(struct port *port)
 {
 	log_event(port, "the adapter does not recover: its requests fail");
 	__atomic_store_n(&port->failed, true, __ATOMIC_RELEASE);
-	for (unsigned i = 0; i < SLOTS; i++) {
+	for (unsigned i = 0; i < port->slot_count; i++) {
 		struct slot *slot = &port->slots[i];
 		struct port_request *request = slot->state == SLOT_STARTED ? slot_take_request(slot) : NULL;
 
@@ -148,7 +148,7 @@ static void rung_check(struct port *port)
 
 	if (!port->resetting || clock_now() < port->reset_deadline)
 		return;
-	for (unsigned i = 0; i < SLOTS; i++) {
+	for (unsigned i = 0; i < port->slot_count; i++) {
 		struct slot *slot = &port->slots[i];
 
 		if (slot->state != SLOT_STARTED || slot->request != &port->reset_request || !slot_take_request(slot))
@@ -212,7 +212,7 @@ void reset_reload(struct port *port)
 {
 	const struct slot *oldest = NULL;
 
-	for (unsigned i = 0; i < SLOTS; i++) {
+	for (unsigned i = 0; i < port->slot_count; i++) {
 		const struct slot *slot = &port->slots[i];
 
 		if ((slot->state == SLOT_STARTED || slot->state == SLOT_BUILDING) && slot->request &&

@@ -13,6 +13,7 @@
 #include "port/internal.h"
 
 #define SENSE_BYTES 255u
+#define UNWRITTEN 0xcc
 /* Where an unmapped data buffer pretends to be: below any address that Linux maps. */
 #define NOWHERE ((uintptr_t)0x8000)
 
@@ -90,12 +91,13 @@ int slots_create(struct port *port, struct error *err)
 	uint32_t alignment = (uint32_t)sizeof(void *) * 2u << rng_below(&port->rng, 3);
 
 	port->extension_pages = (port->config->SrbExtensionSize + alignment + PHYS_PAGE - 1) / PHYS_PAGE;
-	port->slots = calloc(SLOTS, sizeof(*port->slots));
-	port->srb_window = window_of_single_pages(SLOTS, needs_low_memory(port), PHYS_BOTH);
-	port->list_window = window_of_single_pages((size_t)SLOTS * SGL_PAGES, false, PHYS_PRIVATE);
+	port->slot_count = port->options.srbs ? port->options.srbs : SLOTS;
+	port->slots = calloc(port->slot_count, sizeof(*port->slots));
+	port->srb_window = window_of_single_pages(port->slot_count, needs_low_memory(port), PHYS_BOTH);
+	port->list_window = window_of_single_pages((size_t)port->slot_count * SGL_PAGES, false, PHYS_PRIVATE);
 	if (!port->slots || !port->srb_window || !port->list_window)
 		return error_set(err, "no memory for requests");
-	for (uint32_t i = SLOTS; i-- > 0;) {
+	for (uint32_t i = port->slot_count; i-- > 0;) {
 		struct slot *slot = &port->slots[i];
 
 		slot->port = port;
@@ -110,7 +112,7 @@ int slots_create(struct port *port, struct error *err)
 		slot->next_free = port->free_slots;
 		port->free_slots = slot;
 	}
-	port->last_free = &port->slots[SLOTS - 1];
+	port->last_free = &port->slots[port->slot_count - 1];
 	return 0;
 }
 
@@ -126,14 +128,14 @@ static void window_destroy(uint8_t *window, size_t pages)
 /* The memory of an adapter that was given up is kept: its device may still write to it. */
 static void slots_release_memory(struct port *port)
 {
-	for (uint32_t i = 0; i < SLOTS; i++) {
+	for (uint32_t i = 0; i < port->slot_count; i++) {
 		uint8_t *extension = port->slots[i].extension;
 
 		if (extension)
 			window_destroy(extension - (uintptr_t)extension % PHYS_PAGE, port->extension_pages);
 	}
-	window_destroy(port->srb_window, SLOTS);
-	window_destroy(port->list_window, (size_t)SLOTS * SGL_PAGES);
+	window_destroy(port->srb_window, port->slot_count);
+	window_destroy(port->list_window, (size_t)port->slot_count * SGL_PAGES);
 }
 
 void slots_destroy(struct port *port)
@@ -142,10 +144,11 @@ void slots_destroy(struct port *port)
 		return;
 	if (!port->failed)
 		slots_release_memory(port);
-	for (uint32_t i = 0; i < SLOTS; i++)
+	for (uint32_t i = 0; i < port->slot_count; i++)
 		free(port->slots[i].pages);
 	free(port->slots);
 	port->slots = port->free_slots = port->last_free = NULL;
+	port->slot_count = 0;
 	port->srb_window = port->list_window = NULL;
 }
 
@@ -196,7 +199,7 @@ struct slot *slot_of(struct port *port, const void *srb)
 	uintptr_t offset = (uintptr_t)srb - (uintptr_t)port->srb_window;
 	struct slot *slot;
 
-	if (!port->slots || offset >= (uintptr_t)SLOTS * PHYS_PAGE)
+	if (!port->slots || offset >= (uintptr_t)port->slot_count * PHYS_PAGE)
 		return NULL;
 	slot = &port->slots[offset / PHYS_PAGE];
 	return slot->srb == srb ? slot : NULL;
@@ -208,11 +211,11 @@ struct slot *slot_of_address(struct port *port, uintptr_t address)
 
 	if (!port->slots)
 		return NULL;
-	if (srb < (uintptr_t)SLOTS * PHYS_PAGE)
+	if (srb < (uintptr_t)port->slot_count * PHYS_PAGE)
 		return &port->slots[srb / PHYS_PAGE];
-	if (list < (uintptr_t)SLOTS * SGL_PAGES * PHYS_PAGE)
+	if (list < (uintptr_t)port->slot_count * SGL_PAGES * PHYS_PAGE)
 		return &port->slots[list / (SGL_PAGES * PHYS_PAGE)];
-	for (unsigned i = 0; i < SLOTS; i++) {
+	for (unsigned i = 0; i < port->slot_count; i++) {
 		uintptr_t extension = (uintptr_t)port->slots[i].extension & ~(uintptr_t)(PHYS_PAGE - 1);
 
 		if (extension && address - extension < port->extension_pages * (uintptr_t)PHYS_PAGE)
@@ -374,7 +377,7 @@ static void list_build(struct slot *slot)
 /* The SRB of a request that the miniport has; NULL: it has it not, or not any more. */
 static SCSI_REQUEST_BLOCK *srb_of(struct port *port, const struct port_request *request)
 {
-	for (unsigned i = 0; i < SLOTS; i++) {
+	for (unsigned i = 0; i < port->slot_count; i++) {
 		if (port->slots[i].request == request && port->slots[i].state == SLOT_STARTED)
 			return port->slots[i].srb;
 	}
@@ -389,11 +392,11 @@ static void srb_build_scsi(struct slot *slot, SCSI_REQUEST_BLOCK *srb)
 	srb->TargetId = request->target;
 	srb->Lun = request->lun;
 	srb->QueueTag = slot->tag;
-	srb->QueueAction = SRB_SIMPLE_TAG_REQUEST;
+	srb->QueueAction = request->queue_action ? request->queue_action : SRB_SIMPLE_TAG_REQUEST;
 	srb->CdbLength = request->cdb_length;
-	srb->SenseInfoBufferLength = SENSE_BYTES;
-	srb->SenseInfoBuffer = slot->sense;
-	srb->SrbFlags |= SRB_FLAGS_QUEUE_ACTION_ENABLE | SRB_FLAGS_NO_QUEUE_FREEZE;
+	srb->SenseInfoBufferLength = (UCHAR)(SENSE_BYTES - request->sense_cut);
+	srb->SenseInfoBuffer = srb->SenseInfoBufferLength ? slot->sense : NULL;
+	srb->SrbFlags |= SRB_FLAGS_QUEUE_ACTION_ENABLE | SRB_FLAGS_NO_QUEUE_FREEZE | request->flags;
 	memcpy(srb->Cdb, request->cdb, sizeof(srb->Cdb));
 	if (request->aborts)
 		srb->NextSrb = srb_of(slot->port, request->aborts);
@@ -427,14 +430,16 @@ static void srb_build(struct slot *slot)
 	} else {
 		srb_build_scsi(slot, srb);
 	}
+	if (request->function == SRB_FUNCTION_WMI)
+		((SCSI_WMI_REQUEST_BLOCK *)srb)->WMISubFunction = request->wmi_subfunction;
 	if (request->direction != DIRECTION_NONE && request->length) {
 		srb->DataTransferLength = request->length;
 		srb->DataBuffer = buffer_is_mapped(slot->port, request) ? slot_system_address(slot)
 									: (void *)(NOWHERE + slot->offset);
 	}
-	memset(slot->sense, 0xcc, SENSE_BYTES);
+	memset(slot->sense, UNWRITTEN, SENSE_BYTES);
 	if (slot->extension)
-		memset(slot->extension, 0xcc, slot->port->config->SrbExtensionSize);
+		memset(slot->extension, UNWRITTEN, slot->port->config->SrbExtensionSize);
 	slot->sent = *srb;
 }
 
@@ -558,10 +563,17 @@ static void slot_finish(struct work *work)
 		queue_finished(port, request, busy);
 }
 
-/* Before the window on the sense buffer closes. */
-static void sense_take(struct slot *slot)
+/* Before the window on the sense buffer closes. room: of the buffer that the driver was given. */
+static void sense_take(struct slot *slot, uint32_t room, uintptr_t pc)
 {
 	const SCSI_REQUEST_BLOCK *back = &slot->sent;
+
+	for (uint32_t i = room; i < SENSE_BYTES; i++) {
+		if (slot->sense[i] == UNWRITTEN)
+			continue;
+		verify_report(RULE_MEMORY_OVERRUN, pc, "byte %u of a sense buffer of %u bytes was written", i, room);
+		break;
+	}
 
 	slot->sense_length = 0;
 	if (!(back->SrbStatus & SRB_STATUS_AUTOSENSE_VALID) || back->Function != SRB_FUNCTION_EXECUTE_SCSI)
@@ -591,7 +603,7 @@ void srb_complete(struct port *port, const void *srb, uintptr_t pc)
 	sent = slot->sent;
 	slot->sent = *slot->srb;
 	check_completed(&sent, &slot->sent, pc);
-	sense_take(slot);
+	sense_take(slot, sent.Function == SRB_FUNCTION_EXECUTE_SCSI ? sent.SenseInfoBufferLength : SENSE_BYTES, pc);
 	slot_protect(slot, false);
 	for (uint32_t i = 0; i < slot->page_count; i++)
 		phys_set_use(slot->pages[i], 1, PHYS_PRIVATE);
