@@ -2,6 +2,7 @@
 /* A run from power-on to removal, and what is held against the driver in it. */
 #include "fuzz/fuzz.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 #define SRBS 14u
 #define OPTIONS_MAX 7u
 #define PARAMETER_MAX 63u
+#define DELAY_MAX 100u /* steps or reads; more is the same, later */
 
 static struct {
 	const char *driver;
@@ -27,6 +29,20 @@ static struct {
 	char disk_path[32];
 	struct fuzz *current;
 } self;
+
+bool fuzz_verbose;
+
+void fuzz_note(const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!fuzz_verbose)
+		return;
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+}
 
 int fuzz_disk(void)
 {
@@ -72,8 +88,13 @@ static struct device *create_device(struct fuzz *fuzz, bool lies)
 		if (!lies &&
 		    (!strncmp(item, "fault", 5) || !strncmp(item, "caps", 4) || !strncmp(item, "registers", 9)))
 			continue;
-		virtio_blk_parse(&options, item, &err);
+		if (getenv("FUZZ_TRACE"))
+			fprintf(stderr, "option %s\n", item);
+		if (!virtio_blk_parse(&options, item, &err))
+			fuzz_note("device: %s", item);
 	}
+	options.id_delay %= DELAY_MAX;
+	options.pci.reset_reads %= DELAY_MAX;
 	if (fuzz->port_options.interrupts == INTERRUPT_MSI && !options.pci.msi_vectors)
 		options.pci.msi_vectors = 4;
 	if (ftruncate(self.disk, 0) || ftruncate(self.disk, DISK_BYTES))
@@ -101,9 +122,12 @@ bool fuzz_start(struct fuzz *fuzz)
 {
 	struct error err;
 
+	fuzz_note("start");
 	fuzz->running = !port_load(self.driver, fuzz->liar ? fuzz->liar : fuzz->device, &fuzz->port_options,
 				   &fuzz->port, &err) &&
 			!port_start(fuzz->port, &err);
+	if (!fuzz->running)
+		fuzz_note("it does not start: %s", err.text);
 	return fuzz->running;
 }
 
@@ -111,6 +135,7 @@ void fuzz_stop(struct fuzz *fuzz)
 {
 	if (!fuzz->port)
 		return;
+	fuzz_note("stop");
 	port_stop(fuzz->port);
 	if (!cpu_rest())
 		return;
@@ -140,6 +165,9 @@ static int power_on(struct fuzz *fuzz, struct error *err)
 		.srbs = SRBS,
 		.quiet = true,
 	};
+	fuzz_note("interrupts %d, %u messages, %u processors, seed %llu, parameter '%s'",
+		  (int)fuzz->port_options.interrupts, fuzz->port_options.messages, cpus.cpus,
+		  (unsigned long long)cpus.seed, fuzz->parameter ? fuzz->parameter : "");
 	verify_clear();
 	registry_clear();
 	phys_restart(cpus.seed);

@@ -30,5 +30,7 @@ int fuzz_open(const char *driver, struct error *err);
  * anywhere in the driver.
  */
 bool fuzz_run(enum fuzz_side side, const uint8_t *bytes, size_t size);
+/* Set: what a run does is told on standard error. */
+extern bool fuzz_verbose;
 
 #endif

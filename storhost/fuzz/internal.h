@@ -27,6 +27,7 @@ struct fuzz {
 	bool running; /* the driver takes requests */
 };
 
+void fuzz_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Loads and starts the driver; false: it refused, or the device could not be. */
 bool fuzz_start(struct fuzz *fuzz);
 /* Stops and unloads it; the machine goes on. */

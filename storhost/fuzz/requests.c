@@ -54,6 +54,8 @@ static void done(struct port_request *request)
 	struct asked *asked = request->opaque;
 	struct gate *gate = now.gate;
 
+	fuzz_note("back: function 0x%02x, opcode 0x%02x: srb status 0x%02x, scsi status 0x%02x, %u bytes",
+		  request->function, request->cdb[0], request->srb_status, request->scsi_status, request->transferred);
 	if (!asked->back++) {
 		settle(asked);
 		now.under_way--;
@@ -98,10 +100,16 @@ static struct asked *prepare(struct fuzz *fuzz, uint8_t function, uint32_t lengt
 
 static void send(struct asked *asked)
 {
-	struct fuzz *fuzz = asked->fuzz;
+	const struct port_request *request = &asked->request;
+	char cdb[3 * sizeof(request->cdb) + 1] = "";
 
+	for (unsigned i = 0; fuzz_verbose && i < request->cdb_length && i < sizeof(request->cdb); i++)
+		snprintf(cdb + 3 * i, 4, " %02x", request->cdb[i]);
+	fuzz_note("request: function 0x%02x,%s direction %d, %u bytes, timeout %u, action %u, flags 0x%x",
+		  request->function, cdb, (int)request->direction, request->length, request->timeout, request->action,
+		  request->flags);
 	now.under_way++;
-	port_submit(fuzz->port, &asked->request);
+	port_submit(asked->fuzz->port, &asked->request);
 }
 
 /* ---- reads and writes of the medium ---- */

@@ -11,9 +11,11 @@
 /* Power and Plug and Play as Windows orders them; a step that the driver fails ends the run. */
 static void transition(struct fuzz *fuzz, unsigned which)
 {
+	static const char *const names[] = { "bus reset", "sleep", "hibernation", "rebalance", "restart", "removal" };
 	struct error err;
 	bool good = true;
 
+	fuzz_note("transition: %s", names[which < 5 ? which : 5]);
 	switch (which) {
 	case 0:
 		port_reset_bus(fuzz->port);

@@ -31,7 +31,7 @@ struct port_options {
 	unsigned slot;         /* PCI device number */
 	const char *parameter; /* registry value Parameters\Device\DriverParameter, or NULL */
 	uint64_t seed;
-	unsigned srbs; /* alive at once; 0: as many as Windows can have. Fewer start faster */
+	unsigned srbs; /* alive at once, more than 4; 0: as many as Windows can have. Fewer start faster */
 	bool quiet;    /* do not print the event log as it is written */
 	bool debug;    /* print what the driver prints for a debugger */
 };

@@ -12,6 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	if (!open && fuzz_open(IMAGE_LINKED, &err))
 		abort();
 	open = true;
+	fuzz_verbose = getenv("FUZZ_VERBOSE") != NULL;
 	if (!fuzz_run(FUZZ_DEVICE, bytes, size))
 		abort();
 	return 0;
