@@ -22,6 +22,7 @@ elseif(AERO_NATIVE STREQUAL "asan")
     # The fuzzer looks for new paths in what it fuzzes, not in the machine around it.
     set(AERO_NATIVE_FUZZED -fsanitize=fuzzer-no-link)
     set(AERO_NATIVE_DRIVER_FLAGS ${AERO_NATIVE_FUZZED})
+    set(AERO_NATIVE_LINK -Wl,--wrap=swapcontext -Wl,--wrap=makecontext)
 endif()
 
 # aero_add_native_driver(<target> NAME <as findings name it> SOURCES … INCLUDES …): an object library.
