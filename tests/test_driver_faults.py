@@ -68,6 +68,21 @@ REMOVAL_MISTAKES = {
     "BreakSrbRemoved": ("SRB-REMOVED", "1 SRBs"),
 }
 
+# These are made in a dump image.
+DUMP_MISTAKES = {
+    "BreakDumpCall": ("DUMP-CALL", "from HwInitialize of a dump image"),
+    "BreakDumpMemory": ("DUMP-MEMORY", "32769 bytes are asked for, and 32768 may be"),
+}
+
+# What BreakDumpCall calls.
+FORBIDDEN_IN_DUMPS = [
+    "StorPortAllocateRegistryBuffer", "StorPortFreeRegistryBuffer", "StorPortRegistryRead", "StorPortRegistryWrite",
+    "StorPortQuerySystemTime", "QueryTickCount", "StorPortLogError", "StorPortLogSystemEvent", "StorPortInitializeDpc",
+    "StorPortIssueDpc", "StorPortEnablePassiveInitialization", "StorPortGetMSIInfo", "StorPortInitializePerfOpts",
+    "StorPortAllocatePool", "StorPortFreePool", "StorPortAllocateContiguousMemorySpecifyCacheNode",
+    "StorPortFreeContiguousMemorySpecifyCache",
+]
+
 # Where the driver itself is to blame at one of its instructions, the finding says which.
 LOCATED = {"BreakFaultBreakpoint", "BreakFaultConstant", "BreakFaultDivision", "BreakFaultNull", "BreakFaultPrivileged",
            "BreakFaultRecursion", "BreakSrbAfter", "BreakSrbTwice", "BreakCallContext", "BreakLockOrder"}
@@ -98,6 +113,18 @@ def pull_out(miniports, architecture, tmp_path):
                           encoding="utf-8")
         return hosting.run(hosting.TARGETS[architecture].program, "run", miniports[architecture].driver(mistake), script,
                            *hosting.options(interrupts="intx", seed=420), timeout=60)
+    return run
+
+
+@pytest.fixture
+def crash(miniports, architecture, tmp_path):
+    """A scenario in which the machine crashes with a request on its way, and the dump image gets another."""
+    def run(mistake, *steps, seed=430):
+        script = tmp_path / "crash.scn"
+        script.write_text("\n".join(["# A machine crashes", "start", f"submit a scsi {READY}", *steps, ""]),
+                          encoding="utf-8")
+        return hosting.run(hosting.TARGETS[architecture].program, "run", miniports[architecture].driver(mistake), script,
+                           *hosting.options(interrupts="intx", seed=seed), timeout=60)
     return run
 
 
@@ -148,6 +175,34 @@ def test_a_removal_without_a_mistake_is_clean(pull_out):
     assert "finding" not in result.stderr, result.told
 
 
+@pytest.mark.parametrize("seed", range(430, 438))
+def test_a_dump_image_without_a_mistake_is_clean(crash, seed):
+    result = crash("BreakNothing", "crash", f"scsi {READY}", f"scsi {READY}", "reset bus", f"scsi {READY}", "reboot", "start",
+                   f"scsi {READY}", seed=seed)
+    assert result.returncode == 0, result.told
+    assert "finding" not in result.stderr, result.told
+
+
+def test_a_dump_image_may_not_call_what_needs_a_running_system(crash):
+    result = crash("BreakDumpCall", "crash")
+    found = re.findall(r"^finding DUMP-CALL: (\w+) is called from HwInitialize of a dump image", result.stderr, re.MULTILINE)
+    assert sorted(found) == sorted(FORBIDDEN_IN_DUMPS), result.told
+    assert result.returncode == 1 and "DRIVER-FAULT" not in result.stderr, result.told
+
+
+def test_a_dump_image_may_not_have_more_memory_than_there_is(crash):
+    result = crash("BreakDumpMemory", "crash fails \"ERROR\"")
+    rule, words = DUMP_MISTAKES["BreakDumpMemory"]
+    assert result.returncode == 1, result.told
+    assert any(line.startswith(f"finding {rule}: {words} at ") for line in result.stderr.splitlines()), result.told
+
+
+def test_a_dump_image_that_loses_a_request_is_found(crash):
+    result = crash("BreakSrbLost", "crash", f"scsi {READY} -> srb TIMEOUT")
+    assert "finding SRB-LOST: an SRB (function 0x00, opcode 0x00) is not completed after 60 s of polling" in result.stderr, \
+        result.told
+
+
 def test_a_lost_request_ends_in_event_129(ask_whether_ready):
     result = ask_whether_ready("BreakSrbLost", seed=412)
     assert "event 129" in result.stderr, result.told
@@ -155,4 +210,4 @@ def test_a_lost_request_ends_in_event_129(ask_whether_ready):
 
 def test_every_rule_has_a_driver_that_breaks_it():
     rules = {name.replace("_", "-") for name in re.findall(r"^RULE\((\w+),", RULES.read_text(), re.MULTILINE)}
-    assert rules == {rule for rule, _ in (MISTAKES | REMOVAL_MISTAKES).values()}
+    assert rules == {rule for rule, _ in (MISTAKES | REMOVAL_MISTAKES | DUMP_MISTAKES).values()}

@@ -24,6 +24,7 @@ struct hosted {
 	struct machine_options options;
 	struct machine machine;
 	bool started, checked;
+	bool dumping; /* the dump image takes requests */
 };
 
 /* ---- what a scenario asks of the machine ---- */
@@ -61,6 +62,35 @@ static int host_start(void *opaque, const char *disk, struct error *err)
 	hosted->started = true;
 	hosted->options.disk = disk;
 	return machine_start(&hosted->machine, &hosted->options, err);
+}
+
+static int host_dump(void *opaque, const char *disk, bool crash, struct error *err)
+{
+	struct hosted *hosted = opaque;
+
+	if (!hosted->started) {
+		hosted->started = true;
+		hosted->options.disk = disk;
+		if (machine_power_on(&hosted->machine, &hosted->options, err))
+			return -1;
+	}
+	hosted->dumping = !machine_dump(&hosted->machine, &hosted->options, crash, err);
+	return hosted->dumping ? 0 : -1;
+}
+
+static int host_dump_end(void *opaque, struct error *err)
+{
+	struct hosted *hosted = opaque;
+
+	hosted->dumping = false;
+	return machine_dump_end(&hosted->machine, err);
+}
+
+static struct port *host_dump_port(void *opaque)
+{
+	struct hosted *hosted = opaque;
+
+	return hosted->dumping ? hosted->machine.dump : NULL;
 }
 
 static struct port *host_port(void *opaque)
@@ -115,6 +145,9 @@ static struct scenario_host host_of(struct hosted *hosted, const struct run_argu
 		.start = host_start,
 		.port = host_port,
 		.attached = host_attached,
+		.dump = host_dump,
+		.dump_end = host_dump_end,
+		.dump_port = host_dump_port,
 		.stop = host_stop,
 		.end = host_end,
 		.fault = host_fault,

@@ -30,6 +30,7 @@ void machine_defaults(struct machine_options *options)
 	options->port.interrupts = INTERRUPT_MSIX;
 	options->port.messages = 2;
 	options->port.slot = 3;
+	options->port.dump_memory = PORT_DUMP_MEMORY;
 	options->cpus.cpus = 1;
 	options->cpus.seed = random_seed();
 }
@@ -139,6 +140,16 @@ static int set_debug(struct machine_options *options, const char *value, struct 
 	return 0;
 }
 
+static int set_dump_memory(struct machine_options *options, const char *value, struct error *err)
+{
+	uint64_t bytes = 0;
+
+	if (parse_number("dump-memory", value, 0, PORT_DUMP_REGION_MAX, &bytes, err))
+		return -1;
+	options->port.dump_memory = (uint32_t)bytes;
+	return 0;
+}
+
 static const struct machine_option_row {
 	const char *name, *argument, *meaning;
 	int (*set)(struct machine_options *options, const char *value, struct error *err);
@@ -152,6 +163,7 @@ static const struct machine_option_row {
 	{ "threads", "0|1", "1: real threads instead of the deterministic machine (0)", set_threads },
 	{ "parameter", "TEXT", "registry value Parameters\\Device\\DriverParameter", set_parameter },
 	{ "slot", "N", "PCI device number (3)", set_slot },
+	{ "dump-memory", "N", "bytes of uncached memory in dump mode (32768)", set_dump_memory },
 	{ "debug", "0|1", "1: print what the driver prints (0)", set_debug },
 };
 
@@ -169,7 +181,7 @@ int machine_option(struct machine_options *options, const char *name, const char
 void machine_help(FILE *out)
 {
 	for (size_t i = 0; i < OPTION_ROWS; i++)
-		fprintf(out, "  %-10s %-6s %s\n", option_rows[i].name, option_rows[i].argument, option_rows[i].meaning);
+		fprintf(out, "  %-11s %-6s %s\n", option_rows[i].name, option_rows[i].argument, option_rows[i].meaning);
 }
 
 /* ---- life ---- */
@@ -221,7 +233,16 @@ int machine_enable(struct machine *machine, const struct machine_options *option
 	return disk_attach(machine->port, &machine->disk, err);
 }
 
-int machine_start(struct machine *machine, const struct machine_options *options, struct error *err)
+static void dump_free(struct machine *machine)
+{
+	if (machine->dump) {
+		machine->dump_stats = port_stats(machine->dump);
+		port_dump_free(machine->dump);
+	}
+	machine->dump = NULL;
+}
+
+int machine_power_on(struct machine *machine, const struct machine_options *options, struct error *err)
 {
 	memset(machine, 0, sizeof(*machine));
 	machine->seed = options->cpus.seed;
@@ -231,7 +252,42 @@ int machine_start(struct machine *machine, const struct machine_options *options
 	if (!machine->device || phys_start(RAM_BYTES, machine->seed ^ 0x7068797300, err) ||
 	    cpus_start(&options->cpus, err))
 		return -1;
-	return machine_enable(machine, options, err);
+	return 0;
+}
+
+int machine_start(struct machine *machine, const struct machine_options *options, struct error *err)
+{
+	return machine_power_on(machine, options, err) || machine_enable(machine, options, err) ? -1 : 0;
+}
+
+int machine_dump(struct machine *machine, const struct machine_options *options, bool crash, struct error *err)
+{
+	struct port_options port = options->port;
+	int result;
+
+	port.seed = machine->seed;
+	dump_free(machine);
+	machine->crashed = crash;
+	result = port_dump_load(options->driver, machine->device, &port, machine->port, !crash, &machine->dump, err);
+	return result;
+}
+
+int machine_dump_end(struct machine *machine, struct error *err)
+{
+	if (!machine->crashed) {
+		port_dump_leave(machine->dump);
+		return 0;
+	}
+	machine->crashed = false;
+	machine->device->ops->power_cycle(machine->device);
+	dump_free(machine);
+	if (cpu_restart(err))
+		return -1;
+	disk_free(machine->disk);
+	port_forget(machine->port);
+	machine->disk = NULL;
+	machine->port = NULL;
+	return 0;
 }
 
 void machine_disable(struct machine *machine)
@@ -241,6 +297,7 @@ void machine_disable(struct machine *machine)
 	/* What the last of it left to be run later has run once the machine rests. */
 	if (!cpu_rest())
 		return;
+	dump_free(machine);
 	disk_free(machine->disk);
 	port_free(machine->port);
 	machine->disk = NULL;
@@ -249,7 +306,7 @@ void machine_disable(struct machine *machine)
 
 void machine_stop(struct machine *machine)
 {
-	if (machine->port)
+	if (machine->port && !machine->crashed)
 		port_stop(machine->port);
 	cpus_stop();
 }
@@ -276,7 +333,11 @@ int machine_fault(struct machine *machine, const char *spec, struct error *err)
 void machine_free(struct machine *machine)
 {
 	disk_free(machine->disk);
-	port_free(machine->port);
+	/* What crashed stays in the middle of what it does. */
+	if (!machine->crashed) {
+		dump_free(machine);
+		port_free(machine->port);
+	}
 	/* A dead machine's device may be in the middle of an access: it stays. */
 	if (machine->device && !cpu_dead())
 		machine->device->ops->destroy(machine->device);
@@ -305,7 +366,7 @@ static void report_findings(struct json *json)
 /* The report's numbers, in its order. */
 static const struct counter {
 	const char *name;
-	enum { OF_DEVICE, OF_LIMITS, OF_PORT } of;
+	enum { OF_DEVICE, OF_LIMITS, OF_PORT, OF_DUMP } of;
 	size_t offset;
 } counters[] = {
 #define COUNTER(name, of, type, member) { name, of, offsetof(struct type, member) }
@@ -334,6 +395,11 @@ static const struct counter {
 	COUNTER("dpcs", OF_PORT, port_stats, dpcs),
 	COUNTER("driver_mmio_reads", OF_PORT, port_stats, mmio_reads),
 	COUNTER("driver_mmio_writes", OF_PORT, port_stats, mmio_writes),
+	COUNTER("dump_srbs", OF_DUMP, port_stats, requests),
+	COUNTER("dump_timeouts", OF_DUMP, port_stats, timeouts),
+	COUNTER("dump_polls", OF_DUMP, port_stats, interrupts),
+	COUNTER("dump_memory", OF_DUMP, port_stats, dump_memory),
+	COUNTER("dump_extensions", OF_DUMP, port_stats, dump_extensions),
 };
 
 #define COUNTERS (sizeof(counters) / sizeof(counters[0]))
@@ -344,7 +410,7 @@ static bool counter_read(const struct machine *machine, const struct counter *co
 	struct port_stats stats;
 	uint32_t limit;
 
-	if (counter->of == OF_DEVICE ? !machine->device : !machine->port)
+	if (counter->of != OF_DUMP && (counter->of == OF_DEVICE ? !machine->device : !machine->port))
 		return false;
 	switch (counter->of) {
 	case OF_DEVICE:
@@ -357,6 +423,10 @@ static bool counter_read(const struct machine *machine, const struct counter *co
 		break;
 	case OF_PORT:
 		stats = port_stats(machine->port);
+		memcpy(value, (const char *)&stats + counter->offset, sizeof(*value));
+		break;
+	case OF_DUMP:
+		stats = machine->dump ? port_stats(machine->dump) : machine->dump_stats;
 		memcpy(value, (const char *)&stats + counter->offset, sizeof(*value));
 		break;
 	}

@@ -22,8 +22,11 @@ struct machine_options {
 struct machine {
 	struct device *device;
 	struct port *port;
+	struct port *dump;            /* the last dump image, until there is another */
+	struct port_stats dump_stats; /* of the last one */
 	struct disk *disk;
 	uint64_t seed;
+	bool crashed;
 };
 
 void machine_defaults(struct machine_options *options);
@@ -45,6 +48,14 @@ int machine_start(struct machine *machine, const struct machine_options *options
 /* Disables the device, whose driver is stopped and unloaded, in a machine that goes on; and enables it again. */
 void machine_disable(struct machine *machine);
 int machine_enable(struct machine *machine, const struct machine_options *options, struct error *err);
+/* The computer without a driver; machine_enable may follow. */
+int machine_power_on(struct machine *machine, const struct machine_options *options, struct error *err);
+/*
+ * The driver's dump image is started: after a crash, which finds the machine wherever it is, or for hibernation, after
+ * port_sleep. machine_dump_end: it is gone, and what crashed is as after machine_power_on.
+ */
+int machine_dump(struct machine *machine, const struct machine_options *options, bool crash, struct error *err);
+int machine_dump_end(struct machine *machine, struct error *err);
 /* From now on the device has the faults of the spec, which names no other options. */
 int machine_fault(struct machine *machine, const char *spec, struct error *err);
 /* Stops what runs. Safe on a machine that started only partly, or died. */

@@ -255,7 +255,8 @@ static void send_command(struct asked *asked)
 	if (alone)
 		ask_await(fuzz);
 	if (alone)
-		model_doubt(fuzz->model, asked->request.cdb, asked->request.cdb_length, asked->data, asked->request.length);
+		model_doubt(fuzz->model, asked->request.cdb, asked->request.cdb_length, asked->data,
+			    asked->request.length);
 	send(asked);
 	if (alone)
 		ask_await(fuzz);

@@ -55,6 +55,9 @@ static struct {
 	unsigned goals;         /* those of them whose gate is shut */
 	bool parked;            /* deterministic mode: the machine stands still, with nobody's gate to open */
 	struct processor cpus[CPUS_MAX];
+	struct processor survivor; /* who runs when the others are frozen */
+	bool frozen;
+	uint64_t pause; /* the step at which a cpu_run is over */
 	ucontext_t scheduler;
 	pthread_t engine, device_thread;
 	bool engine_started, device_started;
@@ -283,21 +286,31 @@ static bool processor_runnable(struct processor *p)
 {
 	if (p->parked)
 		return false;
-	return !p->idle || !queue_empty(&p->inbox) || !queue_empty(&p->deferred) || interrupt_waiting(IRQL_PASSIVE);
+	return !p->idle || !queue_empty(&p->inbox) || !queue_empty(&p->deferred) || interrupt_waiting(p->cpu.irql);
 }
 
 static bool device_runnable(void)
 {
-	return __atomic_load_n(&machine.device_awake, __ATOMIC_ACQUIRE);
+	return machine.device_step && __atomic_load_n(&machine.device_awake, __ATOMIC_ACQUIRE);
+}
+
+/* Those that are not frozen. */
+static struct processor *processors(unsigned *count)
+{
+	*count = machine.frozen ? 1 : machine.config.cpus;
+	return machine.frozen ? &machine.survivor : machine.cpus;
 }
 
 /* Whether anybody but `but` could be switched to. */
 static bool others_runnable(const struct processor *but)
 {
+	unsigned count;
+	struct processor *all = processors(&count);
+
 	if (device_runnable())
 		return true;
-	for (unsigned i = 0; i < machine.config.cpus; i++) {
-		if (&machine.cpus[i] != but && processor_runnable(&machine.cpus[i]))
+	for (unsigned i = 0; i < count; i++) {
+		if (&all[i] != but && processor_runnable(&all[i]))
 			return true;
 	}
 	return false;
@@ -335,12 +348,12 @@ static void device_turn(void)
 static bool schedule_one(void)
 {
 	struct processor *ready[CPUS_MAX + 1];
-	struct processor *chosen;
-	unsigned count = 0;
+	unsigned count = 0, all_count;
+	struct processor *chosen, *all = processors(&all_count);
 
-	for (unsigned i = 0; i < machine.config.cpus; i++) {
-		if (processor_runnable(&machine.cpus[i]))
-			ready[count++] = &machine.cpus[i];
+	for (unsigned i = 0; i < all_count; i++) {
+		if (processor_runnable(&all[i]))
+			ready[count++] = &all[i];
 	}
 	if (device_runnable())
 		ready[count++] = NULL;
@@ -372,7 +385,7 @@ static bool engine_should_run(void)
 	return !machine.dead && (machine.goals || machine.config.free_running);
 }
 
-/* Nobody can run: those who waited for that are told. */
+/* Nobody can run, or a pause was reached: those who waited for that are told. */
 static bool rest_reached(void)
 {
 	struct rest *rest = __atomic_exchange_n(&machine.rest, NULL, __ATOMIC_ACQ_REL);
@@ -388,7 +401,7 @@ static void engine_turn(void)
 	bool moved;
 
 	pthread_mutex_unlock(&machine.lock);
-	moved = schedule_one() || rest_reached() || timers_fire(true);
+	moved = machine.steps >= machine.pause ? rest_reached() : schedule_one() || rest_reached() || timers_fire(true);
 	pthread_mutex_lock(&machine.lock);
 	if (moved || others_runnable(NULL))
 		return;
@@ -531,7 +544,8 @@ void cpu_point(void)
 			cpu_lower(current->cpu.irql);
 		return;
 	}
-	machine.steps++;
+	if (++machine.steps == machine.pause)
+		fiber_switch_out();
 	random = rng_next(&machine.rng);
 	if ((random & 3) && interrupt_take())
 		cpu_lower(current->cpu.irql);
@@ -641,7 +655,8 @@ static void rest_over(struct work *work)
 	gate_open(&container_of(work, struct rest, timer.work)->gate);
 }
 
-bool cpu_rest(void)
+/* until: the step at which it is over at the latest. */
+static bool rest_wait(uint64_t until)
 {
 	/* Not on the stack, as in cpu_call. */
 	struct rest *rest = calloc(1, sizeof(*rest));
@@ -649,14 +664,26 @@ bool cpu_rest(void)
 
 	if (!rest)
 		return false;
+	machine.pause = until;
 	if (machine.config.threads)
 		timer_set(&rest->timer, THREADS_REST_US, rest_over);
 	else
 		__atomic_store_n(&machine.rest, rest, __ATOMIC_RELEASE);
 	done = cpu_wait(&rest->gate);
+	machine.pause = UINT64_MAX;
 	if (done)
 		free(rest);
 	return done;
+}
+
+bool cpu_rest(void)
+{
+	return rest_wait(UINT64_MAX);
+}
+
+bool cpu_run(uint64_t steps)
+{
+	return rest_wait(machine.steps + steps);
 }
 
 struct call {
@@ -674,7 +701,7 @@ static void call_run(struct work *work)
 	gate_open(&call->gate);
 }
 
-bool cpu_call(unsigned index, void (*fn)(void *opaque), void *opaque)
+static bool call(struct processor *p, void (*fn)(void *opaque), void *opaque)
 {
 	/* Not on the stack: if the machine dies the work stays queued. */
 	struct call *call = calloc(1, sizeof(*call));
@@ -685,11 +712,21 @@ bool cpu_call(unsigned index, void (*fn)(void *opaque), void *opaque)
 	call->work.run = call_run;
 	call->fn = fn;
 	call->opaque = opaque;
-	cpu_post(index, &call->work);
+	queue_push(&p->inbox, &call->work);
 	done = cpu_wait(&call->gate);
 	if (done)
 		free(call);
 	return done;
+}
+
+bool cpu_call(unsigned index, void (*fn)(void *opaque), void *opaque)
+{
+	return call(&machine.cpus[index % machine.config.cpus], fn, opaque);
+}
+
+bool cpu_call_frozen(void (*fn)(void *opaque), void *opaque)
+{
+	return call(&machine.survivor, fn, opaque);
 }
 
 void cpu_die(const char *why)
@@ -711,6 +748,14 @@ const char *cpu_death(void)
 }
 
 /* ---- life ---- */
+
+static void processor_clear(struct processor *p, unsigned index)
+{
+	memset(p, 0, sizeof(*p));
+	p->cpu.index = index;
+	queue_init(&p->inbox);
+	queue_init(&p->deferred);
+}
 
 static int processor_start(struct processor *p, struct error *err)
 {
@@ -739,21 +784,59 @@ int cpus_start(const struct cpu_config *config, struct error *err)
 	memset(&machine, 0, sizeof(machine));
 	machine.config = *config;
 	machine.rng.state = config->seed;
+	machine.pause = UINT64_MAX;
 	machine.epoch = monotonic_us();
 	pthread_mutex_init(&machine.lock, NULL);
 	pthread_cond_init(&machine.wake, NULL);
-	for (unsigned i = 0; i < config->cpus; i++) {
-		struct processor *p = &machine.cpus[i];
-
-		p->cpu.index = i;
-		queue_init(&p->inbox);
-		queue_init(&p->deferred);
-	}
+	for (unsigned i = 0; i < config->cpus; i++)
+		processor_clear(&machine.cpus[i], i);
 	for (unsigned i = 0; i < config->cpus; i++) {
 		if (processor_start(&machine.cpus[i], err))
 			return -1;
 	}
 	return config->lent ? trap_thread_init(err) : machine_threads(err);
+}
+
+/* ---- frozen ---- */
+
+/* Its stack is left in the middle of whatever it did. */
+static void processor_end(struct processor *p)
+{
+	if (p->stack)
+		munmap(p->stack, FIBER_STACK);
+	p->stack = NULL;
+}
+
+int cpu_freeze(unsigned irql, struct error *err)
+{
+	if (machine.config.threads)
+		return error_set(err, "a machine of threads does not stop: crash and hibernate it without threads");
+	processor_clear(&machine.survivor, 0);
+	if (processor_start(&machine.survivor, err))
+		return -1;
+	machine.survivor.cpu.irql = irql;
+	machine.frozen = true;
+	return 0;
+}
+
+void cpu_thaw(void)
+{
+	machine.frozen = false;
+	processor_end(&machine.survivor);
+}
+
+int cpu_restart(struct error *err)
+{
+	cpu_thaw();
+	machine.timers = NULL;
+	interrupt_forget();
+	for (unsigned i = 0; i < machine.config.cpus; i++) {
+		processor_end(&machine.cpus[i]);
+		processor_clear(&machine.cpus[i], i);
+		if (processor_start(&machine.cpus[i], err))
+			return -1;
+	}
+	return 0;
 }
 
 void cpus_stop(void)

@@ -103,6 +103,19 @@ bool cpu_rest(void);
 /* Runs fn on a processor at PASSIVE_LEVEL and waits for its end; false if the machine died. Front ends only. */
 bool cpu_call(unsigned index, void (*fn)(void *opaque), void *opaque);
 
+/*
+ * A crash, or hibernation; front ends only, and not with threads. From cpu_freeze on the processors stand still,
+ * wherever they are, and one more executes by itself, at `irql` and without interrupts, what cpu_call_frozen gives it.
+ * The device goes on. Then cpu_thaw: they go on, too; or cpu_restart: they begin anew, and what they were doing, their
+ * timers and interrupts are forgotten.
+ */
+int cpu_freeze(unsigned irql, struct error *err);
+bool cpu_call_frozen(void (*fn)(void *opaque), void *opaque);
+void cpu_thaw(void);
+int cpu_restart(struct error *err);
+/* Lets the machine pass so many scheduling points, or fewer if nothing moves but timers; false if it died. */
+bool cpu_run(uint64_t steps);
+
 /* A scheduling point: interrupts may be taken, others may run. Callable at any IRQL on a processor. */
 void cpu_point(void);
 /* The calling processor can do nothing until another actor has moved. */
@@ -112,7 +125,7 @@ unsigned cpu_raise(unsigned irql);
 void cpu_lower(unsigned irql);
 void cpu_stall(uint64_t microseconds); /* waits while the clock runs and others may move */
 
-/* The device as an actor: step performs one piece of work and says whether there may be more. */
+/* The device as an actor: step performs one piece of work and says whether there may be more. NULL: there is none. */
 void cpu_set_device(bool (*step)(void *opaque, uint64_t random), void *opaque);
 void cpu_wake_device(void);
 /* Something that a processor looks at has changed. */

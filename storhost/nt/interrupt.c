@@ -48,6 +48,15 @@ void interrupt_disconnect(struct interrupt *interrupt)
 		cpu_relax();
 }
 
+void interrupt_forget(void)
+{
+	machine_lock();
+	for (unsigned i = 0; i < INTERRUPTS_MAX; i++)
+		connected[i] = NULL;
+	__atomic_store_n(&waiting, 0, __ATOMIC_RELEASE);
+	machine_unlock();
+}
+
 void interrupt_signal(struct interrupt *interrupt, bool asserted)
 {
 	flag_set(&interrupt->pending, asserted);

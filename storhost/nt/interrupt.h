@@ -24,6 +24,8 @@ struct interrupt {
 
 void interrupt_connect(struct interrupt *interrupt);
 void interrupt_disconnect(struct interrupt *interrupt);
+/* None is connected any more; nobody is in one. */
+void interrupt_forget(void);
 /* From the device, any thread. A line: asserted as said. A message: arrives (asserted is true). */
 void interrupt_signal(struct interrupt *interrupt, bool asserted);
 

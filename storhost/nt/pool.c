@@ -118,18 +118,28 @@ bool pool_owns(const void *address, size_t size)
 	return found;
 }
 
-void pool_report_leaks(void)
+static void free_all(bool report)
 {
 	while (blocks) {
 		struct block *block = blocks;
 
 		blocks = block->next;
-		if (block->kind != POOL_PORT)
+		if (report && block->kind != POOL_PORT)
 			verify_report(RULE_MEMORY_LEAK, block->pc, "%zu bytes (tag 0x%08x) were never freed",
 				      block->size, block->tag);
 		block_destroy(block);
 	}
 	driver_bytes = 0;
+}
+
+void pool_report_leaks(void)
+{
+	free_all(true);
+}
+
+void pool_forget(void)
+{
+	free_all(false);
 }
 
 uint64_t pool_bytes(void)

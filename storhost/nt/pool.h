@@ -21,6 +21,8 @@ bool pool_free(void *block, enum pool_kind kind, uintptr_t pc);
 bool pool_owns(const void *address, size_t size);
 /* Reports each allocation that a driver left behind, and frees it. */
 void pool_report_leaks(void);
+/* Frees everything: nobody is left to whom it belongs. */
+void pool_forget(void);
 uint64_t pool_bytes(void);
 
 #endif

@@ -139,7 +139,7 @@ void bus_move(struct port *port)
 	bus_restore(port);
 }
 
-int bus_assign(struct port *port, struct error *err)
+void bus_attach(struct port *port)
 {
 	const struct device_bus bus = {
 		.opaque = port,
@@ -152,6 +152,11 @@ int bus_assign(struct port *port, struct error *err)
 
 	device_attach(port->device, &bus);
 	cpu_set_device(device_step_actor, port);
+}
+
+int bus_assign(struct port *port, struct error *err)
+{
+	bus_attach(port);
 	if (config_get(port, 0, 2) == 0xffff)
 		return error_set(err, "there is no PCI function");
 	port->next_low = 0xe0000000u;

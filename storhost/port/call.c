@@ -57,22 +57,28 @@ void callback_leave(const struct frame *frame)
 			      lock->name);
 		lock_release(lock, frame->irql, 0);
 	}
+	if (port_hosted && port_hosted->dump)
+		dump_returned(port_hosted, cpu->callback);
 	cpu->callback = frame->callback;
 	cpu_point();
 }
 
-void call_check(const struct call_rule *rule, uintptr_t pc)
+bool call_check(const struct call_rule *rule, uintptr_t pc)
 {
 	struct cpu *cpu = cpu_self();
+	bool dumping = port_hosted && port_hosted->dump, allowed;
 
 	if (!cpu)
-		return;
-	if (cpu->irql > rule->max_irql)
+		return true;
+	allowed = !dumping || dump_may_call(rule, pc);
+	/* A dump image is called at one level, and what it may call is for that level. */
+	if (!dumping && cpu->irql > rule->max_irql)
 		verify_report(RULE_CALL_IRQL, pc, "%s is called at IRQL %u, it allows at most %u", rule->name,
 			      cpu->irql, rule->max_irql);
 	if (!(cpu->callback & rule->callbacks))
 		verify_report(RULE_CALL_CONTEXT, pc, "%s is called from %s", rule->name, callback_name(cpu->callback));
 	cpu_point();
+	return allowed;
 }
 
 bool call_target(const struct port *port, const void *routine, const char *what, uintptr_t pc)

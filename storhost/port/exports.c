@@ -68,7 +68,7 @@ ULONG NTAPI StorPortInitialize(PVOID driver_object, PVOID registry_path, PHW_INI
 		return (ULONG)STATUS_INVALID_PARAMETER;
 	port->init = copy;
 	port->initialized = true;
-	return STATUS_SUCCESS;
+	return port->dump ? dump_initialize(port) : (ULONG)STATUS_SUCCESS;
 }
 
 ULONG NTAPI StorPortGetBusData(PVOID extension, ULONG type, ULONG bus, ULONG slot, PVOID buffer, ULONG length)
@@ -152,7 +152,7 @@ PVOID NTAPI StorPortGetUncachedExtension(PVOID extension, PPORT_CONFIGURATION_IN
 	/* A second call: the kit's page says NULL, the present one says the same memory; the seed decides. */
 	if (port->uncached)
 		return port->options.seed & 2 ? port->uncached : NULL;
-	return port_uncached(port, bytes);
+	return port->dump && !dump_memory(port, bytes, CALLER) ? NULL : port_uncached(port, bytes);
 }
 
 /* ---- addresses ---- */
@@ -271,7 +271,7 @@ BOOLEAN NTAPI StorPortSetDeviceQueueDepth(PVOID extension, UCHAR path, UCHAR tar
 		struct port *port = port_of(extension, CALLER);                                                        \
                                                                                                                        \
 		CALL(#name, IRQL_DEVICE, CB_RUNNING);                                                                  \
-		if (!port)                                                                                             \
+		if (!port || port->dump)                                                                               \
 			return FALSE;                                                                                  \
 		action;                                                                                                \
 		return TRUE;                                                                                           \
@@ -304,11 +304,12 @@ BOOLEAN NTAPI StorPortSynchronizeAccess(PVOID extension, PSTOR_SYNCHRONIZED_ACCE
 	     CB_RUNNING & ~(CB_INTERRUPT | CB_MS_INTERRUPT | CB_INITIALIZE));
 	if (!port || !call_target(port, (void *)(uintptr_t)routine, "the routine of StorPortSynchronizeAccess", CALLER))
 		return FALSE;
-	irql = lock_acquire(&port->interrupt_lock, CALLER);
+	irql = port->dump ? -1 : lock_acquire(&port->interrupt_lock, CALLER);
 	callback_enter(&frame, CB_SYNCHRONIZE);
 	result = routine(extension, context);
 	callback_leave(&frame);
-	lock_release(&port->interrupt_lock, (unsigned)irql, CALLER);
+	if (irql >= 0)
+		lock_release(&port->interrupt_lock, (unsigned)irql, CALLER);
 	return result;
 }
 
@@ -329,7 +330,8 @@ VOID NTAPI StorPortQuerySystemTime(PLARGE_INTEGER time_out)
 	/* 100 ns units since 1601; the machine is started at a fixed date so that runs repeat. */
 	LONGLONG now = 131000000000000000ll + (LONGLONG)clock_now() * 10;
 
-	CALL("StorPortQuerySystemTime", IRQL_DEVICE, CB_ANY);
+	if (CALL_REFUSED("StorPortQuerySystemTime", IRQL_DEVICE, CB_ANY))
+		now = 0;
 	guest_write(time_out, &now, sizeof(now), CALLER);
 }
 
@@ -342,7 +344,8 @@ VOID NTAPI StorPortLogError(PVOID extension, PSCSI_REQUEST_BLOCK srb, UCHAR path
 	(void)path;
 	(void)target;
 	(void)lun;
-	cpu_point();
+	if (CALL_REFUSED("StorPortLogError", IRQL_DEVICE, CB_ANY))
+		return;
 	verify_report(RULE_CALL_OBSOLETE, CALLER, "StorPortLogError is called");
 	if (port)
 		log_event(port, "error 0x%x, id %u", code, id);
@@ -368,8 +371,8 @@ PUCHAR NTAPI StorPortAllocateRegistryBuffer(PVOID extension, PULONG length)
 	struct port *port = port_of(extension, CALLER);
 	ULONG size;
 
-	CALL("StorPortAllocateRegistryBuffer", IRQL_PASSIVE, CB_SETUP | CB_PASSIVE_INITIALIZE);
-	if (!port || port->registry_buffer || !guest_read(&size, length, sizeof(size), CALLER))
+	if (CALL_REFUSED("StorPortAllocateRegistryBuffer", IRQL_PASSIVE, CB_SETUP | CB_PASSIVE_INITIALIZE) || !port ||
+	    port->registry_buffer || !guest_read(&size, length, sizeof(size), CALLER))
 		return NULL;
 	port->registry_buffer = pool_alloc(size, 0, POOL_REGISTRY, CALLER);
 	return port->registry_buffer;
@@ -379,7 +382,8 @@ VOID NTAPI StorPortFreeRegistryBuffer(PVOID extension, PUCHAR buffer)
 {
 	struct port *port = port_of(extension, CALLER);
 
-	CALL("StorPortFreeRegistryBuffer", IRQL_PASSIVE, CB_SETUP | CB_PASSIVE_INITIALIZE);
+	if (CALL_REFUSED("StorPortFreeRegistryBuffer", IRQL_PASSIVE, CB_SETUP | CB_PASSIVE_INITIALIZE))
+		return;
 	if (port && pool_free(buffer, POOL_REGISTRY, CALLER))
 		port->registry_buffer = NULL;
 }
@@ -390,8 +394,8 @@ BOOLEAN NTAPI StorPortRegistryRead(PVOID extension, PUCHAR name, ULONG global, U
 	char text[128];
 	ULONG room;
 
-	CALL("StorPortRegistryRead", IRQL_PASSIVE, CB_SETUP | CB_PASSIVE_INITIALIZE);
-	if (!port_of(extension, CALLER) || !guest_string(text, (char *)name, sizeof(text), CALLER) ||
+	if (CALL_REFUSED("StorPortRegistryRead", IRQL_PASSIVE, CB_SETUP | CB_PASSIVE_INITIALIZE) ||
+	    !port_of(extension, CALLER) || !guest_string(text, (char *)name, sizeof(text), CALLER) ||
 	    !guest_read(&room, length, sizeof(room), CALLER))
 		return FALSE;
 	value = registry_find(text, global != 0);
@@ -411,8 +415,8 @@ BOOLEAN NTAPI StorPortRegistryWrite(PVOID extension, PUCHAR name, ULONG global, 
 	char text[128];
 	uint8_t data[REGISTRY_DATA_MAX];
 
-	CALL("StorPortRegistryWrite", IRQL_PASSIVE, CB_SETUP | CB_PASSIVE_INITIALIZE);
-	if (!port_of(extension, CALLER) || length > sizeof(data) ||
+	if (CALL_REFUSED("StorPortRegistryWrite", IRQL_PASSIVE, CB_SETUP | CB_PASSIVE_INITIALIZE) ||
+	    !port_of(extension, CALLER) || length > sizeof(data) ||
 	    !guest_string(text, (char *)name, sizeof(text), CALLER) || !guest_read(data, buffer, length, CALLER))
 		return FALSE;
 	return (BOOLEAN)registry_set(text, global != 0, type, data, length);

@@ -217,6 +217,8 @@ ULONG NTAPIV StorPortExtendedFunction(STORPORT_FUNCTION_CODE code, PVOID extensi
 	call_check(&rule, CALLER);
 	if (!port)
 		return STATUS(INVALID_PARAMETER);
+	if (port->dump && dump_function(code, port, &status, CALLER))
+		return status;
 	if ((unsigned)code > ExtFunctionFreeContiguousMemorySpecifyCache) {
 		verify_report(RULE_CALL_WINDOWS8, CALLER, "StorPortExtendedFunction with code %u", (unsigned)code);
 		return STATUS(NOT_IMPLEMENTED);

@@ -18,12 +18,12 @@ typedef NTSTATUS NTAPI driver_entry_routine(void *driver_object, void *registry_
 
 struct port *port_loading;
 bool port_debug_print;
-static struct port *adapter; /* the machine's one adapter */
+struct port *port_hosted;
 
 struct port *port_of(const void *extension, uintptr_t pc)
 {
-	if (adapter && extension && adapter->extension == extension)
-		return adapter;
+	if (port_hosted && extension && port_hosted->extension == extension)
+		return port_hosted;
 	verify_report(RULE_CALL_ARGUMENT, pc, "%p is not a device extension", extension);
 	return NULL;
 }
@@ -32,23 +32,23 @@ static void describe_pc(uintptr_t pc, char *buf, size_t size)
 {
 	uintptr_t offset;
 
-	if (adapter && adapter->image && image_contains(adapter->image, (void *)pc, &offset))
-		snprintf(buf, size, "%s+0x%llx", adapter->name, (unsigned long long)offset);
+	if (port_hosted && port_hosted->image && image_contains(port_hosted->image, (void *)pc, &offset))
+		snprintf(buf, size, "%s+0x%llx", port_hosted->name, (unsigned long long)offset);
 	else
 		snprintf(buf, size, "0x%llx", (unsigned long long)pc);
 }
 
 static void describe_step(char *buf, size_t size)
 {
-	if (!adapter)
+	if (!port_hosted)
 		return;
-	snprintf(buf, size, "seed %llu, step %llu", (unsigned long long)adapter->options.seed,
+	snprintf(buf, size, "seed %llu, step %llu", (unsigned long long)port_hosted->options.seed,
 		 (unsigned long long)cpu_steps());
 }
 
 static bool is_driver_code(uintptr_t pc)
 {
-	return adapter && adapter->image && image_contains(adapter->image, (void *)pc, NULL);
+	return port_hosted && port_hosted->image && image_contains(port_hosted->image, (void *)pc, NULL);
 }
 
 static void driver_fault(const struct trap_fault *fault)
@@ -63,7 +63,7 @@ static void driver_fault(const struct trap_fault *fault)
 		[TRAP_ARITHMETIC] = "an arithmetic fault",
 		[TRAP_STACK] = "a stack overflow",
 	};
-	struct slot *slot = slot_of_address(adapter, fault->address);
+	struct slot *slot = slot_of_address(port_hosted, fault->address);
 
 	if (slot && (slot->state == SLOT_FREE || slot->state == SLOT_COMPLETED))
 		verify_report(RULE_SRB_AFTER, fault->pc, "%s: 0x%llx belongs to an SRB that was completed", fault->text,
@@ -82,15 +82,19 @@ static void stub_called(const char *dll, const char *name)
 
 /* ---- load ---- */
 
-static void entry_run(void *opaque)
+void port_enter(struct port *port)
 {
-	struct port *port = opaque;
 	driver_entry_routine *entry = (driver_entry_routine *)image_entry(port->image);
 	struct frame frame;
 
 	callback_enter(&frame, CB_DRIVER_ENTRY);
 	port->entry_status = entry(port->driver_object, port->registry_path);
 	callback_leave(&frame);
+}
+
+static void entry_run(void *opaque)
+{
+	port_enter(opaque);
 }
 
 static void *registry_path_create(void)
@@ -119,6 +123,7 @@ static struct port *port_create(const char *driver, struct device *device, const
 	port->rng.state = options->seed ^ 0x706f7274;
 	port->dpc_locked = options->seed >> 2 & 1;
 	port->device = device;
+	port->slot_count = options->srbs ? options->srbs : SLOTS;
 	snprintf(port->name, sizeof(port->name), "%s", strrchr(name, '/') ? strrchr(name, '/') + 1 : name);
 	port->startio = (struct lock){ .name = "StartIo", .rank = LOCK_STARTIO, .irql = IRQL_DISPATCH };
 	port->interrupt_lock = (struct lock){ .name = "Interrupt", .rank = LOCK_INTERRUPT, .irql = IRQL_DEVICE };
@@ -137,21 +142,30 @@ static int traps_install(struct error *err)
 	return 0;
 }
 
-int port_load(const char *driver, struct device *device, const struct port_options *options, struct port **out,
+int port_open(const char *driver, struct device *device, const struct port_options *options, struct port **out,
 	      struct error *err)
 {
 	struct port *port = port_create(driver, device, options);
 
 	if (!port)
 		return error_set(err, "no memory");
-	adapter = port_loading = port;
+	port_hosted = port_loading = port;
 	port_debug_print = options->debug;
 	*out = port;
 	verify_describe_pc = describe_pc;
 	verify_describe_step = describe_step;
 	export_stub_called = stub_called;
-	if (traps_install(err) || image_load(driver, &port->image, err))
+	return traps_install(err) || image_load(driver, &port->image, err) ? -1 : 0;
+}
+
+int port_load(const char *driver, struct device *device, const struct port_options *options, struct port **out,
+	      struct error *err)
+{
+	struct port *port;
+
+	if (port_open(driver, device, options, out, err))
 		return -1;
+	port = *out;
 	port->driver_object = pool_alloc(DRIVER_OBJECT_BYTES, 0, POOL_PORT, 0);
 	port->registry_path = registry_path_create();
 	if (!port->driver_object || !port->registry_path)
@@ -192,6 +206,17 @@ void *port_uncached(struct port *port, uint32_t bytes)
 	port->uncached_address = first + lead;
 	port->uncached_pages = pages;
 	return port->uncached;
+}
+
+void port_uncached_release(struct port *port)
+{
+	uint8_t *window = (uint8_t *)((uintptr_t)port->uncached & ~(uintptr_t)(PHYS_PAGE - 1));
+
+	if (!port->uncached)
+		return;
+	phys_free(port->uncached_address & ~(uint64_t)(PHYS_PAGE - 1), port->uncached_pages);
+	phys_unmap(window, port->uncached_pages);
+	port->uncached = NULL;
 }
 
 static bool ranges_create(struct port *port)
@@ -239,7 +264,7 @@ static void config_preset(struct port *port)
 	config->MaxNumberOfIO = 1000;
 }
 
-static int objects_create(struct port *port, struct error *err)
+int port_objects(struct port *port, struct error *err)
 {
 	uint8_t *config = pool_alloc(sizeof(*port->config) + CONFIG_TAIL, 0, POOL_PORT, 0);
 
@@ -281,7 +306,7 @@ static void config_check(struct port *port)
 }
 
 /* As a class driver computes it: a request whose buffer starts anywhere in a page fits [storport-win7 3.6]. */
-static void limits_compute(struct port *port)
+void port_limits_compute(struct port *port)
 {
 	const PORT_CONFIGURATION_INFORMATION *config = port->config;
 	uint64_t by_breaks = ((uint64_t)port_elements(port) - 1) * PHYS_PAGE;
@@ -300,17 +325,16 @@ static void limits_compute(struct port *port)
 	port->limits.messages = port->message_count;
 }
 
-static int find_adapter(struct port *port, struct error *err)
+int port_find(struct port *port, const char *text, struct error *err)
 {
 	static const char *const answers[] = { "NOT_FOUND", "FOUND", "ERROR", "BAD_CONFIG" };
-	const struct registry_value *parameter = registry_find("DriverParameter", true);
-	char *argument = parameter ? pool_alloc(parameter->size, 0, POOL_PORT, 0) : NULL;
+	char *argument = text ? pool_alloc(strlen(text) + 1, 0, POOL_PORT, 0) : NULL;
 	struct frame frame;
 	BOOLEAN again = FALSE;
 	ULONG answer;
 
 	if (argument)
-		memcpy(argument, parameter->data, parameter->size);
+		memcpy(argument, text, strlen(text) + 1);
 	callback_enter(&frame, CB_FIND_ADAPTER);
 	answer = port->init.HwFindAdapter(port->extension, NULL, NULL, argument, port->config, &again);
 	callback_leave(&frame);
@@ -325,6 +349,14 @@ static int find_adapter(struct port *port, struct error *err)
 	}
 	return error_set(err, "the driver refused the device (SP_RETURN_%s): %s", answers[answer],
 			 port->refusal.text[0] ? port->refusal.text : "it gave no reason");
+}
+
+/* As it is in the registry: with its final zero. */
+static const char *driver_parameter(void)
+{
+	const struct registry_value *parameter = registry_find("DriverParameter", true);
+
+	return parameter ? (const char *)parameter->data : NULL;
 }
 
 static bool hardware_initialize(struct port *port)
@@ -345,7 +377,7 @@ static bool hardware_initialize(struct port *port)
 	return done;
 }
 
-static void control_query(struct port *port)
+void port_control_query(struct port *port)
 {
 	enum { TYPES = 5, SPARE = 16 };
 	struct {
@@ -387,10 +419,11 @@ struct start {
 
 int adapter_start(struct port *port, struct error *err)
 {
-	if (objects_create(port, err) || find_adapter(port, err) || slots_create(port, err) || bus_connect(port, err))
+	if (port_objects(port, err) || port_find(port, driver_parameter(), err) || slots_create(port, err) ||
+	    bus_connect(port, err))
 		return -1;
 	port->started = true;
-	limits_compute(port);
+	port_limits_compute(port);
 	port->refusal.text[0] = '\0';
 	if (!hardware_initialize(port)) {
 		port->started = false;
@@ -399,7 +432,7 @@ int adapter_start(struct port *port, struct error *err)
 		return error_set(err, "the driver could not initialise the device: %s",
 				 port->refusal.text[0] ? port->refusal.text : "it gave no reason");
 	}
-	control_query(port);
+	port_control_query(port);
 	return 0;
 }
 
@@ -464,6 +497,14 @@ void port_stop(struct port *port)
 		cpu_call(0, stop_run, port);
 }
 
+void port_close(struct port *port)
+{
+	image_free(port->image);
+	for (unsigned i = 0; i < port->event_count; i++)
+		free(port->events[i]);
+	free(port);
+}
+
 void port_free(struct port *port)
 {
 	/* A dead machine may still be running somewhere in the driver: all that it can reach stays. */
@@ -471,11 +512,23 @@ void port_free(struct port *port)
 		return;
 	pool_report_leaks();
 	slots_destroy(port);
-	adapter = NULL;
-	image_free(port->image);
-	for (unsigned i = 0; i < port->event_count; i++)
-		free(port->events[i]);
-	free(port);
+	port_hosted = NULL;
+	cpu_set_device(NULL, NULL);
+	port_close(port);
+}
+
+void port_forget(struct port *port)
+{
+	pool_forget();
+	port_hosted = NULL;
+	cpu_set_device(NULL, NULL);
+	if (!port)
+		return;
+	port->failed = false; /* nothing can write to its memory after power was off */
+	bus_unmap_all(port);
+	slots_destroy(port);
+	port_uncached_release(port);
+	port_close(port);
 }
 
 const struct port_limits *port_limits(const struct port *port)

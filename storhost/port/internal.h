@@ -7,6 +7,7 @@
 #include <storport.h>
 
 #include "base/container.h"
+#include "nt/guest.h"
 #include "nt/interrupt.h"
 #include "nt/lock.h"
 #include "nt/phys.h"
@@ -73,8 +74,11 @@ struct message {
 	struct lock lock;
 };
 
+struct dump;
+
 struct port {
 	struct port_options options;
+	struct dump *dump; /* what a dump image has besides; NULL in the live one */
 	struct rng rng;
 	char name[64]; /* file name of the driver */
 	struct image *image;
@@ -160,10 +164,21 @@ struct call_rule {
 	unsigned max_irql;
 	int callbacks;
 };
-void call_check(const struct call_rule *rule, uintptr_t pc);
+/* False: a dump image may not call it. */
+bool call_check(const struct call_rule *rule, uintptr_t pc);
 /* Whether the port may call what the driver named as `what`: a finding where it is not the driver's code. */
 bool call_target(const struct port *port, const void *routine, const char *what, uintptr_t pc);
 const char *callback_name(enum callback callback);
+
+/*
+ * At the head of what a dump image may not call, too: false where that is so, and the caller refuses. Other exports
+ * are answered as in the live image, whatever call_check says.
+ */
+#define CALL_REFUSED(name_, irql_, callbacks_)                                                                         \
+	({                                                                                                             \
+		static const struct call_rule rule_ = { name_, irql_, callbacks_ };                                    \
+		!call_check(&rule_, CALLER);                                                                           \
+	})
 
 /* The adapter that a device extension belongs to; a finding, and NULL, when it is none. */
 struct port *port_of(const void *extension, uintptr_t pc);
@@ -179,7 +194,12 @@ extern bool port_debug_print; /* print what StorPortDebugPrint gets */
 		call_check(&rule_, CALLER);                                                                            \
 	} while (0)
 
+/* The port that is hosted, whose exports are called: the dump image's while there is one. NULL: none. */
+extern struct port *port_hosted;
+
 /* ---- bus.c ---- */
+/* The device's interrupts and wishes go to this port from here on. */
+void bus_attach(struct port *port);
 int bus_assign(struct port *port, struct error *err);
 int bus_connect(struct port *port, struct error *err);
 void bus_disconnect(struct port *port);
@@ -204,6 +224,8 @@ uint32_t port_elements(const struct port *port);
 int slots_create(struct port *port, struct error *err);
 void slots_destroy(struct port *port);
 struct slot *slot_prepare(struct port *port, struct port_request *request);
+/* A dump image's: takes it from a miniport that was given up, or that has completed it, whose answer goes first. */
+void slot_reclaim(struct slot *slot);
 void slot_start(struct slot *slot);
 struct slot *slot_of(struct port *port, const void *srb);
 /* Makes the slot's request the caller's to finish; NULL if somebody did so before. */
@@ -243,7 +265,35 @@ void reset_reload(struct port *port);
 /* ---- log.c ---- */
 void log_event(struct port *port, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* ---- dump.c ---- */
+/* Whether the dump image may call a routine; a finding where not. */
+bool dump_may_call(const struct call_rule *rule, uintptr_t pc);
+/* StorPortInitialize, which finds the adapter in a dump image. */
+ULONG dump_initialize(struct port *port);
+/* Whether so many more bytes of uncached memory are there. */
+bool dump_memory(struct port *port, uint32_t bytes, uintptr_t pc);
+/* Makes the buffer's pages those of the slot; false: it has more of them. */
+bool dump_data(struct slot *slot, enum phys_use use);
+/* A callback of a dump image has returned. */
+void dump_returned(const struct port *port, enum callback callback);
+/* Notifications and functions that a dump image may not use or that do nothing there: true, and *status. */
+bool dump_notify(SCSI_NOTIFICATION_TYPE type, struct port *port, guest_va_list *ap, uintptr_t pc);
+bool dump_function(STORPORT_FUNCTION_CODE code, struct port *port, ULONG *status, uintptr_t pc);
+
 /* ---- init.c ---- */
+/* The port of a driver whose image is mapped and whose entry was not called; *out even where that fails. */
+int port_open(const char *driver, struct device *device, const struct port_options *options, struct port **out,
+	      struct error *err);
+/* DriverEntry. On a processor. */
+void port_enter(struct port *port);
+/* What HwFindAdapter is told and finds. argument: NULL for none. */
+int port_objects(struct port *port, struct error *err);
+int port_find(struct port *port, const char *argument, struct error *err);
+void port_limits_compute(struct port *port);
+void port_control_query(struct port *port);
+void port_uncached_release(struct port *port);
+/* Frees what is of the process and not of the machine, and the port. */
+void port_close(struct port *port);
 /* From HwFindAdapter to the first query of the adapter, with the resources that were assigned. On a processor. */
 int adapter_start(struct port *port, struct error *err);
 void *port_uncached(struct port *port, uint32_t bytes);

@@ -221,6 +221,8 @@ static void notify(SCSI_NOTIFICATION_TYPE type, struct port *port, guest_va_list
 	void *first, *second, *third;
 	LONG queued;
 
+	if (port->dump && dump_notify(type, port, ap, pc))
+		return;
 	switch ((int)type) {
 	case RequestComplete:
 		srb_complete(port, guest_va_arg(*ap, void *), pc);

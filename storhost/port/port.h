@@ -22,6 +22,8 @@
 #include "nt/cpu.h"
 
 #define PORT_MESSAGES_MAX 32u
+#define PORT_DUMP_MEMORY (32u << 10) /* bytes of uncached memory that a miniport may use in dump mode */
+#define PORT_DUMP_REGION_MAX (1u << 20)
 
 enum interrupt_mode { INTERRUPT_LINE, INTERRUPT_MSI, INTERRUPT_MSIX };
 
@@ -31,9 +33,10 @@ struct port_options {
 	unsigned slot;         /* PCI device number */
 	const char *parameter; /* registry value Parameters\Device\DriverParameter, or NULL */
 	uint64_t seed;
-	unsigned srbs; /* alive at once, more than 4; 0: as many as Windows can have. Fewer start faster */
-	bool quiet;    /* do not print the event log as it is written */
-	bool debug;    /* print what the driver prints for a debugger */
+	unsigned srbs;        /* alive at once, more than 4; 0: as many as Windows can have. Fewer start faster */
+	bool quiet;           /* do not print the event log as it is written */
+	bool debug;           /* print what the driver prints for a debugger */
+	uint32_t dump_memory; /* bytes of uncached memory in dump mode */
 };
 
 enum request_direction { DIRECTION_NONE, DIRECTION_IN, DIRECTION_OUT };
@@ -93,6 +96,8 @@ struct port_stats {
 	uint64_t refused;    /* of the line's, that were answered with FALSE */
 	uint64_t dpcs;
 	uint64_t mmio_reads, mmio_writes; /* by the driver */
+	uint64_t dump_memory;             /* bytes of uncached memory that a dump image has */
+	uint64_t dump_extensions;         /* bytes of its extensions: adapter, unit, SRB */
 };
 
 int port_load(const char *driver, struct device *device, const struct port_options *options, struct port **out,
@@ -119,6 +124,23 @@ int port_surprise_remove(struct port *port, struct error *err);
 int port_neighbour(struct port *port, uint64_t times, struct error *err);
 void port_stop(struct port *port);
 void port_free(struct port *port);
+/*
+ * Crash dumps and hibernation files [storport-win7 6]: a second image of the driver, with variables of its own, on the
+ * device of `live` (NULL: no driver was loaded), which stays as it is, in the middle of whatever it does. The processors
+ * are frozen (nt/cpu.h) from port_dump_load on, whether it succeeds or not. *out is set even where the image refuses.
+ *
+ * port_dump_execute gives it one request and polls until that comes back or its time-out is over; false: the machine
+ * died. After a hibernation port_dump_leave lets the processors and `live` go on, for port_wake, which stops what the
+ * image left running; port_dump_free comes after that. After a crash and the device's power cycle it comes before
+ * cpu_restart and port_forget, which leaves nothing of `live` (NULL: none).
+ */
+int port_dump_load(const char *driver, struct device *device, const struct port_options *options, struct port *live,
+		   bool hibernation, struct port **out, struct error *err);
+bool port_dump_execute(struct port *port, struct port_request *request);
+bool port_dump_reset_bus(struct port *port);
+void port_dump_leave(struct port *port);
+void port_dump_free(struct port *port);
+void port_forget(struct port *live);
 
 const struct port_limits *port_limits(const struct port *port);
 struct port_stats port_stats(const struct port *port);

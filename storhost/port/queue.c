@@ -307,6 +307,8 @@ static void release_run(void *opaque)
 	queue_lock(port);
 	port->held = false;
 	queue_unlock(port);
+	if (port->failed)
+		queue_fail(port);
 	queue_dispatch(port);
 }
 

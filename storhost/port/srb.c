@@ -91,7 +91,6 @@ int slots_create(struct port *port, struct error *err)
 	uint32_t alignment = (uint32_t)sizeof(void *) * 2u << rng_below(&port->rng, 3);
 
 	port->extension_pages = (port->config->SrbExtensionSize + alignment + PHYS_PAGE - 1) / PHYS_PAGE;
-	port->slot_count = port->options.srbs ? port->options.srbs : SLOTS;
 	port->slots = calloc(port->slot_count, sizeof(*port->slots));
 	port->srb_window = window_of_single_pages(port->slot_count, needs_low_memory(port), PHYS_BOTH);
 	port->list_window = window_of_single_pages((size_t)port->slot_count * SGL_PAGES, false, PHYS_PRIVATE);
@@ -125,12 +124,25 @@ static void window_destroy(uint8_t *window, size_t pages)
 	phys_unmap(window, pages);
 }
 
+static void data_release(struct slot *slot)
+{
+	if (slot->mapped)
+		phys_unmap(slot->mapped, slot->page_count);
+	slot->mapped = NULL;
+	if (slot->port->dump)
+		dump_data(slot, PHYS_PRIVATE);
+	for (uint32_t i = 0; i < slot->page_count && !slot->port->dump; i++)
+		phys_free(slot->pages[i], 1);
+	slot->page_count = 0;
+}
+
 /* The memory of an adapter that was given up is kept: its device may still write to it. */
 static void slots_release_memory(struct port *port)
 {
 	for (uint32_t i = 0; i < port->slot_count; i++) {
 		uint8_t *extension = port->slots[i].extension;
 
+		data_release(&port->slots[i]); /* a crash has left it */
 		if (extension)
 			window_destroy(extension - (uintptr_t)extension % PHYS_PAGE, port->extension_pages);
 	}
@@ -148,7 +160,6 @@ void slots_destroy(struct port *port)
 		free(port->slots[i].pages);
 	free(port->slots);
 	port->slots = port->free_slots = port->last_free = NULL;
-	port->slot_count = 0;
 	port->srb_window = port->list_window = NULL;
 }
 
@@ -284,26 +295,25 @@ static void data_copy(struct slot *slot, struct port_request *request, bool to_p
 	}
 }
 
-static void data_release(struct slot *slot)
-{
-	if (slot->mapped)
-		phys_unmap(slot->mapped, slot->page_count);
-	slot->mapped = NULL;
-	for (uint32_t i = 0; i < slot->page_count; i++)
-		phys_free(slot->pages[i], 1);
-	slot->page_count = 0;
-}
-
 static bool data_allocate(struct slot *slot)
 {
 	struct port_request *request = slot->request;
 	enum phys_use use = request->direction == DIRECTION_IN ? PHYS_FROM_DEVICE : PHYS_TO_DEVICE;
 	uint32_t pages;
 
-	slot->offset = buffer_offset(slot->port, request->length);
+	slot->offset = slot->port->dump ? 0 : buffer_offset(slot->port, request->length);
 	pages = (slot->offset + request->length + PHYS_PAGE - 1) / PHYS_PAGE;
 	if (pages > SGL_MAX)
 		return false;
+	if (slot->port->dump) {
+		slot->page_count = pages;
+		if (!dump_data(slot, use)) {
+			slot->page_count = 0;
+			return false;
+		}
+		data_copy(slot, request, true);
+		return true;
+	}
 	for (slot->page_count = 0; slot->page_count < pages; slot->page_count++) {
 		uint64_t page = phys_alloc(use, data_needs_low_memory(slot->port));
 
@@ -342,11 +352,15 @@ static void list_split(struct slot *slot)
 	list->NumberOfElements = ++slot->elements;
 }
 
-/* Writes the list: neighbouring pages become one element, as StorPort may do. */
+/*
+ * Writes the list: neighbouring pages become one element, as StorPort may do. A dump's buffer is in one piece; whether
+ * its list says so is decided by the seed.
+ */
 static void list_build(struct slot *slot)
 {
 	STOR_SCATTER_GATHER_LIST *list = slot->list;
 	const struct port *port = slot->port;
+	bool merge = !port->dump || port->options.seed & 64;
 	uint32_t left = slot->request->length, count = 0;
 	uint64_t expected = 0;
 
@@ -355,7 +369,7 @@ static void list_build(struct slot *slot)
 		uint32_t part = PHYS_PAGE - start < left ? PHYS_PAGE - start : left;
 		uint64_t address = slot->pages[i] + start;
 
-		if (count && address == expected) {
+		if (count && merge && address == expected) {
 			list->List[count - 1].Length += part;
 		} else {
 			list->List[count].PhysicalAddress.QuadPart = (LONGLONG)address;
@@ -539,28 +553,52 @@ static void check_completed(const SCSI_REQUEST_BLOCK *sent, const SCSI_REQUEST_B
 			      sent->Function, sent->Cdb[0]);
 }
 
+static bool came_back_busy(const struct slot *slot)
+{
+	return SRB_STATUS(slot->sent.SrbStatus) == SRB_STATUS_BUSY;
+}
+
+/* The SRB's answer becomes the request's; NULL: somebody else has answered it. */
+static struct port_request *slot_answer(struct slot *slot)
+{
+	struct port_request *request = slot_take_request(slot);
+	const SCSI_REQUEST_BLOCK *back = &slot->sent;
+
+	if (!request)
+		return NULL;
+	if (!came_back_busy(slot) && slot->page_count && request->direction == DIRECTION_IN)
+		data_copy(slot, request, false);
+	request->srb_status = SRB_STATUS(back->SrbStatus);
+	request->scsi_status = back->ScsiStatus;
+	request->transferred = back->DataTransferLength;
+	request->sense_length = slot->sense_length;
+	memcpy(request->sense, slot->sense_copy, slot->sense_length);
+	return request;
+}
+
 /* The port's part of a completion, at IRQL_DISPATCH without locks. */
 static void slot_finish(struct work *work)
 {
 	struct slot *slot = container_of(work, struct slot, completion);
+	struct port_request *request = slot_answer(slot);
 	struct port *port = slot->port;
-	struct port_request *request = slot_take_request(slot);
-	const SCSI_REQUEST_BLOCK *back = &slot->sent;
-	bool busy = SRB_STATUS(back->SrbStatus) == SRB_STATUS_BUSY;
+	bool busy = came_back_busy(slot);
 
-	if (request) {
-		if (!busy && slot->page_count && request->direction == DIRECTION_IN)
-			data_copy(slot, request, false);
-		request->srb_status = SRB_STATUS(back->SrbStatus);
-		request->scsi_status = back->ScsiStatus;
-		request->transferred = back->DataTransferLength;
-		request->sense_length = slot->sense_length;
-		memcpy(request->sense, slot->sense_copy, slot->sense_length);
-	}
 	data_release(slot);
 	slot_give_back(slot);
 	if (request)
 		queue_finished(port, request, busy);
+}
+
+void slot_reclaim(struct slot *slot)
+{
+	if (slot->state == SLOT_FREE)
+		return;
+	if (slot->state == SLOT_COMPLETED)
+		slot_answer(slot);
+	slot_protect(slot, false);
+	data_release(slot);
+	slot_give_back(slot);
 }
 
 /* Before the window on the sense buffer closes. room: of the buffer that the driver was given. */
@@ -604,6 +642,8 @@ void srb_complete(struct port *port, const void *srb, uintptr_t pc)
 	slot->sent = *slot->srb;
 	check_completed(&sent, &slot->sent, pc);
 	sense_take(slot, sent.Function == SRB_FUNCTION_EXECUTE_SCSI ? sent.SenseInfoBufferLength : SENSE_BYTES, pc);
+	if (port->dump)
+		return; /* it is looked at when the callback has returned */
 	slot_protect(slot, false);
 	for (uint32_t i = 0; i < slot->page_count; i++)
 		phys_set_use(slot->pages[i], 1, PHYS_PRIVATE);

@@ -87,9 +87,13 @@ enum state {
 	STATE_ASLEEP = 4,
 	STATE_STOPPED = 8,
 	STATE_REMOVED = 16,
-	STATE_REFUSED = 32, /* the driver would not start */
+	STATE_REFUSED = 32,      /* the driver would not start */
+	STATE_CRASHED = 64,      /* and the dump image takes requests */
+	STATE_HIBERNATING = 128, /* likewise */
+	STATE_DUMPING = STATE_CRASHED | STATE_HIBERNATING,
 	STATE_STARTED = STATE_RUNNING | STATE_ASLEEP | STATE_REMOVED,
-	STATE_ANY = 63,
+	STATE_REQUESTS = STATE_STARTED | STATE_DUMPING,
+	STATE_ANY = 255,
 };
 
 struct verb {
@@ -178,6 +182,7 @@ struct run {
 	unsigned next_cpu;
 	int disk_fd;
 	uint64_t disk_bytes; /* as the script knows it */
+	uint32_t block_size;
 	uint8_t address[3];
 	pthread_mutex_t lock; /* model, flights and loads, which completions change */
 	struct flight *flights;
@@ -205,8 +210,11 @@ int request_step(struct run *run, const struct step *step, struct error *err);
 void flight_transfer(struct flight *flight, enum transfer transfer, uint64_t lba, uint32_t blocks, bool fua,
 		     uint8_t cdb_length);
 void flight_flush(struct flight *flight);
+/* -1 and "expected good, got …" if one that is in no list did not come back so; and its end. */
+int flight_judge(struct flight *flight, struct error *err);
+void flight_free(struct flight *flight);
 struct flight *flight_create(struct run *run, const struct step *step);
-/* Sends it to the port. Locks: none. */
+/* Sends it to the port; a dump image answers before this returns. Locks: none. */
 void flight_submit(struct flight *flight, unsigned cpu);
 /* Whether a request ended as it should have if nothing went wrong. */
 bool flight_is_good(const struct flight *flight);
@@ -215,7 +223,12 @@ const struct flight *flight_overlapping(struct run *run, enum transfer transfer,
 /* Waits for a gate, at most an hour of the machine's time. open: what the gate's opener has set by then. */
 int run_wait(struct run *run, struct gate *gate, const bool *open, const char *what, struct error *err);
 void run_note(struct run *run, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-uint32_t run_block_size(struct run *run);
+/* Whom requests go to: the driver, or its dump image. NULL: there is none. */
+struct port *run_port(struct run *run);
+/* Opens the image, or makes the scratch disk, the first time; path gets its name. */
+int run_medium(struct run *run, char *path, size_t size, struct error *err);
+/* What the script may know of the disk from here on. */
+int run_adopt(struct run *run, uint64_t blocks, uint32_t block_size, struct error *err);
 uint64_t run_blocks(struct run *run);
 /* The next processor in turn. */
 unsigned run_cpu(struct run *run);
@@ -227,11 +240,22 @@ int request_build_function(struct run *run, const struct step *step, struct flig
 int request_build_abort(struct run *run, const struct step *step, struct flight *flight, struct error *err);
 int request_build_ioctl(struct run *run, const struct step *step, struct flight *flight, struct error *err);
 
+/* ---- dump.c ---- */
+
+int step_crash(struct run *run, const struct step *step, struct error *err);
+int step_dump(struct run *run, const struct step *step, struct error *err);
+int step_reboot(struct run *run, const struct step *step, struct error *err);
+/* Starts the image for hibernation, after port_sleep; and ends it, before port_wake. */
+int dump_hibernate(struct run *run, const struct step *step, struct error *err);
+int dump_resume(struct run *run, struct error *err);
+
 /* ---- load.c ---- */
 
 int load_step(struct run *run, const struct step *step, struct error *err);
 /* Waits for loads in the background. */
 int load_await(struct run *run, struct error *err);
+/* The machine crashed: their requests never come back. Locks: run->lock. */
+void load_forget(struct run *run);
 /* A load in the background that failed already: -1 and its sentence. */
 int load_check(struct run *run, struct error *err);
 /* Whether a request of a load is to be tried again. Locks: run->lock. */

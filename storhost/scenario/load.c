@@ -29,11 +29,19 @@ struct load {
 
 /* ---- choosing a request; locks: run->lock ---- */
 
+/* Blocks from 0 on that it may touch. */
+static uint64_t room(const struct load *load)
+{
+	uint64_t blocks = run_blocks(load->run), within = load->step->operand;
+
+	return within && within < blocks ? within : blocks;
+}
+
 static uint32_t choose_blocks(struct load *load)
 {
 	struct run *run = load->run;
-	uint32_t bytes = port_limits(run->host->port(run->host->opaque))->max_transfer;
-	uint32_t size = run_block_size(run), most, blocks;
+	uint32_t bytes = port_limits(run_port(run))->max_transfer;
+	uint32_t size = run->block_size, most, blocks;
 
 	if (bytes > load->step->load.bytes)
 		bytes = load->step->load.bytes;
@@ -41,7 +49,7 @@ static uint32_t choose_blocks(struct load *load)
 	blocks = 1 + (uint32_t)rng_below(&load->rng, (uint64_t)1 << rng_below(&load->rng, SIZE_STEPS));
 	if (blocks > most)
 		blocks = most;
-	return blocks > run_blocks(run) ? (uint32_t)run_blocks(run) : blocks;
+	return blocks > room(load) ? (uint32_t)room(load) : blocks;
 }
 
 static uint8_t choose_cdb_length(struct load *load, uint64_t lba, uint32_t blocks, bool fua)
@@ -60,11 +68,11 @@ static bool choose_transfer(struct load *load, struct flight *flight, enum trans
 
 	for (unsigned i = 0; i < PLACES; i++) {
 		uint32_t blocks = choose_blocks(load);
-		uint64_t room = run_blocks(load->run) - blocks + 1, lba;
+		uint64_t places = room(load) - blocks + 1, lba;
 
-		if (rng_below(&load->rng, 2) && room > HOT_BLOCKS)
-			room = HOT_BLOCKS;
-		lba = rng_below(&load->rng, room);
+		if (rng_below(&load->rng, 2) && places > HOT_BLOCKS)
+			places = HOT_BLOCKS;
+		lba = rng_below(&load->rng, places);
 		if (flight_overlapping(load->run, transfer, lba, blocks))
 			continue;
 		flight_transfer(flight, transfer, lba, blocks, fua, choose_cdb_length(load, lba, blocks, fua));
@@ -177,6 +185,11 @@ int load_await(struct run *run, struct error *err)
 		run->loads = load->next;
 	}
 	return 0;
+}
+
+void load_forget(struct run *run)
+{
+	run->loads = NULL;
 }
 
 int load_check(struct run *run, struct error *err)

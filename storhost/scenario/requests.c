@@ -146,7 +146,7 @@ void flight_transfer(struct flight *flight, enum transfer transfer, uint64_t lba
 	encode(request->cdb, request->cdb_length, write, lba, blocks, fua);
 	request->direction = write ? DIRECTION_OUT : DIRECTION_IN;
 	request->data = flight->buffer;
-	request->length = blocks * run_block_size(run);
+	request->length = blocks * run->block_size;
 	if (write) {
 		flight->version = model_new_version(run->model);
 		model_fill(run->model, lba, blocks, flight->version, flight->buffer);
@@ -177,8 +177,8 @@ const struct flight *flight_overlapping(struct run *run, enum transfer transfer,
 int request_build_io(struct run *run, const struct step *step, struct flight *flight, struct error *err)
 {
 	enum transfer transfer = step->direction == DIRECTION_OUT ? TRANSFER_WRITE : TRANSFER_READ;
-	uint64_t bytes = (uint64_t)step->blocks * run_block_size(run);
-	uint32_t most = port_limits(run->host->port(run->host->opaque))->max_transfer;
+	uint64_t bytes = (uint64_t)step->blocks * run->block_size;
+	uint32_t most = port_limits(run_port(run))->max_transfer;
 	const struct flight *other;
 
 	if (bytes > most)
@@ -298,7 +298,10 @@ void flight_submit(struct flight *flight, unsigned cpu)
 	flight->request.opaque = flight;
 	flight->request.done = flight_done;
 	flight->request.cpu = cpu;
-	port_submit(flight->run->host->port(flight->run->host->opaque), &flight->request);
+	if (flight->run->state & STATE_DUMPING)
+		port_dump_execute(run_port(flight->run), &flight->request);
+	else
+		port_submit(run_port(flight->run), &flight->request);
 }
 
 /* What came back becomes what `bytes` and its like look at. */
@@ -340,12 +343,27 @@ static int await_flight(struct run *run, struct flight *flight, const struct exp
 	return flight->wrong ? error_set(err, "%s", flight->mismatch.text) : 0;
 }
 
+int flight_judge(struct flight *flight, struct error *err)
+{
+	if (!flight->back)
+		return error_set(err, "expected the request to end, got a machine that died: %s", cpu_death());
+	return expect_judge(&(struct expect){ .count = 0 }, &flight->request, true, err);
+}
+
+void flight_free(struct flight *flight)
+{
+	free(flight->buffer);
+	free(flight);
+}
+
 int request_step(struct run *run, const struct step *step, struct error *err)
 {
 	struct flight *flight = flight_create(run, step);
 
 	if (!flight)
 		return error_set(err, "there is no memory");
+	if (!run_port(run))
+		return error_set(err, "expected a dump image, got one that refused");
 	if (step->verb->build(run, step, flight, err))
 		return -1;
 	if (step->submitted)

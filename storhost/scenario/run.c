@@ -75,6 +75,10 @@ static const char *state_name(enum state state)
 		return "the driver is stopped";
 	case STATE_REMOVED:
 		return "the device is gone";
+	case STATE_CRASHED:
+		return "the machine has crashed";
+	case STATE_HIBERNATING:
+		return "the machine hibernates";
 	default:
 		return "the driver refused to start";
 	}

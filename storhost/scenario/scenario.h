@@ -51,6 +51,14 @@ struct scenario_host {
 	int (*start)(void *opaque, const char *disk, struct error *err);
 	struct port *(*port)(void *opaque);
 	struct disk *(*attached)(void *opaque);
+	/*
+	 * Starts the driver's dump image, the first time with the whole machine around it: after a crash, wherever the
+	 * machine is, or after port_sleep. dump_end: it is gone, and a machine that crashed is as after power-on.
+	 */
+	int (*dump)(void *opaque, const char *disk, bool crash, struct error *err);
+	int (*dump_end)(void *opaque, struct error *err);
+	/* NULL: there is none, or it refused. */
+	struct port *(*dump_port)(void *opaque);
 	/* Stops, removes and unloads the driver; start may follow. */
 	void (*stop)(void *opaque);
 	/* The machine's end. */

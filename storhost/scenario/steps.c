@@ -18,14 +18,14 @@ static struct port *port_in(struct run *run)
 	return run->host->port(run->host->opaque);
 }
 
-uint32_t run_block_size(struct run *run)
+struct port *run_port(struct run *run)
 {
-	return disk_info(run->host->attached(run->host->opaque))->block_size;
+	return run->state & STATE_DUMPING ? run->host->dump_port(run->host->opaque) : port_in(run);
 }
 
 uint64_t run_blocks(struct run *run)
 {
-	return run->disk_bytes / run_block_size(run);
+	return run->disk_bytes / run->block_size;
 }
 
 unsigned run_cpu(struct run *run)
@@ -153,9 +153,11 @@ int step_option(struct run *run, const struct step *step, struct error *err)
 	return run->host->option(run->host->opaque, step->name, step->value, err);
 }
 
-/* Opens the image, or makes the scratch disk, which lives in memory and ends with the process. */
-static int open_medium(struct run *run, char *path, size_t size, struct error *err)
+/* The scratch disk lives in memory and ends with the process. */
+int run_medium(struct run *run, char *path, size_t size, struct error *err)
 {
+	if (run->disk_fd >= 0)
+		return 0;
 	if (run->host->disk) {
 		snprintf(path, size, "%s", run->host->disk);
 		run->disk_fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -169,16 +171,22 @@ static int open_medium(struct run *run, char *path, size_t size, struct error *e
 	return run->disk_fd < 0 ? error_set(err, "cannot open the disk: %s", strerror(errno)) : 0;
 }
 
+int run_adopt(struct run *run, uint64_t blocks, uint32_t block_size, struct error *err)
+{
+	if (!run->model)
+		run->model = model_create(block_size, run->disk_fd, !run->host->disk);
+	if (!run->model)
+		return error_set(err, "there is no model of a disk with blocks of %u bytes", block_size);
+	run->block_size = block_size;
+	run->disk_bytes = blocks * block_size;
+	return 0;
+}
+
 static int adopt_disk(struct run *run, struct error *err)
 {
 	const struct disk_info *info = disk_info(run->host->attached(run->host->opaque));
 
-	if (!run->model)
-		run->model = model_create(info->block_size, run->disk_fd, !run->host->disk);
-	if (!run->model)
-		return error_set(err, "there is no model of a disk with blocks of %u bytes", info->block_size);
-	run->disk_bytes = info->blocks * info->block_size;
-	return 0;
+	return run_adopt(run, info->blocks, info->block_size, err);
 }
 
 int step_start(struct run *run, const struct step *step, struct error *err)
@@ -187,7 +195,7 @@ int step_start(struct run *run, const struct step *step, struct error *err)
 	struct error why;
 	int failed;
 
-	if (run->disk_fd < 0 && open_medium(run, path, sizeof(path), err))
+	if (run_medium(run, path, sizeof(path), err))
 		return -1;
 	failed = run->host->start(run->host->opaque, path, &why);
 	run->state = failed ? STATE_REFUSED : STATE_RUNNING;
@@ -225,7 +233,12 @@ int step_lun(struct run *run, const struct step *step, struct error *err)
 
 int step_reset_bus(struct run *run, const struct step *step, struct error *err)
 {
-	bool done = port_reset_bus(port_in(run));
+	struct port *port = run_port(run);
+	bool done;
+
+	if (!port)
+		return error_set(err, "expected a dump image, got one that refused");
+	done = run->state & STATE_DUMPING ? port_dump_reset_bus(port) : port_reset_bus(port);
 
 	if (cpu_dead())
 		return error_set(err, "expected HwResetBus to return, got a death: %s", cpu_death());
@@ -241,7 +254,7 @@ int step_fault(struct run *run, const struct step *step, struct error *err)
 
 int step_resize(struct run *run, const struct step *step, struct error *err)
 {
-	uint64_t cut = step->number / run_block_size(run);
+	uint64_t cut = step->number / run->block_size;
 
 	if (run->host->resize(run->host->opaque, step->number, err))
 		return -1;
@@ -263,11 +276,13 @@ int step_sleep(struct run *run, const struct step *step, struct error *err)
 	if (port_sleep(port_in(run), step->flag, err))
 		return -1;
 	run->state = STATE_ASLEEP;
-	return 0;
+	return step->number ? dump_hibernate(run, step, err) : 0;
 }
 
 int step_wake(struct run *run, const struct step *step, struct error *err)
 {
+	if (run->state == STATE_HIBERNATING && dump_resume(run, err))
+		return -1;
 	if (port_wake(port_in(run), step->flag, err))
 		return -1;
 	run->state = STATE_RUNNING;
@@ -472,7 +487,7 @@ static int announced_findings(struct run *run, struct error *err)
 
 int run_end(struct run *run, struct error *err)
 {
-	if (run->state == STATE_ASLEEP)
+	if (run->state & (STATE_ASLEEP | STATE_HIBERNATING))
 		return error_set(err, "expected a machine that is awake at the end, got one that sleeps");
 	if ((run->state & STATE_STARTED) && run_await_all(run, err))
 		return -1;

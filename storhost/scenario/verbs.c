@@ -9,6 +9,7 @@
 #define LIMIT_MAX_S 3600u
 #define ADVANCE_MAX_S 1000000u
 #define LOAD_MAX 1000000u
+#define CRASH_MAX_STEPS 100000000u
 #define IOCTL_HEADER_BYTES 28u
 #define SIGNATURE_BYTES 8u
 
@@ -342,6 +343,9 @@ static int parse_load(struct words *words, struct step *step)
 		} else if (words_take(words, "bytes")) {
 			if (words_number(words, "the bytes per request", 512, DATA_MAX, &bytes))
 				return -1;
+		} else if (words_take(words, "within")) {
+			if (words_number(words, "the number of blocks", 1, UINT64_MAX >> 16, &step->operand))
+				return -1;
 		} else if (words_take(words, "retry")) {
 			step->load.retry = true;
 		} else if (words_take(words, "fails")) {
@@ -381,8 +385,24 @@ static int parse_fault(struct words *words, struct step *step)
 
 static int parse_hibernate(struct words *words, struct step *step)
 {
-	(void)words;
 	step->flag = true;
+	step->number = words_take(words, "write");
+	return step->number ? parse_start(words, step) : 0;
+}
+
+static int parse_crash(struct words *words, struct step *step)
+{
+	if (words_take(words, "after") && words_number(words, "the number of steps", 1, CRASH_MAX_STEPS, &step->number))
+		return -1;
+	return parse_start(words, step);
+}
+
+static int parse_dump(struct words *words, struct step *step)
+{
+	if (words_number(words, "the block address", 0, UINT64_MAX >> 16, &step->operand) ||
+	    words_size(words, &step->number))
+		return -1;
+	step->flag = words_take(words, "full");
 	return 0;
 }
 
@@ -461,24 +481,24 @@ const struct verb verbs[] = {
 	DO("stop", "stop", parse_nothing, step_stop, STATE_RUNNING | STATE_REMOVED,
 	   "disables the device: the driver is stopped and unloaded; start enables it"),
 
-	SEND("read", "read LBA BLOCKS [fua] [-> EXPECT]", parse_read, request_build_io, STATE_STARTED,
+	SEND("read", "read LBA BLOCKS [fua] [-> EXPECT]", parse_read, request_build_io, STATE_REQUESTS,
 	     "reads, and compares with what was written there"),
-	SEND("write", "write LBA BLOCKS [fua] [-> EXPECT]", parse_write, request_build_io, STATE_STARTED,
+	SEND("write", "write LBA BLOCKS [fua] [-> EXPECT]", parse_write, request_build_io, STATE_REQUESTS,
 	     "writes data that no block has had before"),
-	SEND("flush", "flush [-> EXPECT]", parse_nothing, request_build_flush, STATE_STARTED, "SYNCHRONIZE CACHE(10)"),
+	SEND("flush", "flush [-> EXPECT]", parse_nothing, request_build_flush, STATE_REQUESTS, "SYNCHRONIZE CACHE(10)"),
 	SEND("scsi", "scsi [in N | out pattern N] BYTE... [in N | out pattern N | out BYTE...] [-> EXPECT]", parse_scsi,
-	     request_build_scsi, STATE_STARTED, "any CDB, in hexadecimal, with a buffer of N bytes"),
+	     request_build_scsi, STATE_REQUESTS, "any CDB, in hexadecimal, with a buffer of N bytes"),
 	{ "reset", "reset unit|target|bus-request [-> EXPECT], or reset bus [fails]",
 	  "the reset that an SRB asks for; bus: HwResetBus", parse_reset, request_build_function, step_reset_bus,
-	  STATE_STARTED },
+	  STATE_REQUESTS },
 	SEND("abort", "abort NAME [-> EXPECT]", parse_abort, request_build_abort, STATE_STARTED,
 	     "SRB_FUNCTION_ABORT_COMMAND for a request that was submitted"),
 	SEND("function",
 	     "function 0xNN [adapter] [action N] [state N] [in N | out pattern N | out BYTE...] [-> EXPECT]",
-	     parse_function, request_build_function, STATE_STARTED,
+	     parse_function, request_build_function, STATE_REQUESTS,
 	     "an SRB with that function, PNP and POWER included"),
 	SEND("ioctl", "ioctl \"SIGNATURE\" CODE LENGTH [header N] [buffer N] [-> EXPECT]", parse_ioctl,
-	     request_build_ioctl, STATE_STARTED, "IOCTL_SCSI_MINIPORT with a payload of LENGTH bytes"),
+	     request_build_ioctl, STATE_REQUESTS, "IOCTL_SCSI_MINIPORT with a payload of LENGTH bytes"),
 
 	DO("bytes", "bytes OFFSET BYTE...", parse_bytes, step_bytes, STATE_ANY,
 	   "the data that came last has these bytes; ?? is any"),
@@ -496,18 +516,28 @@ const struct verb verbs[] = {
 	DO("await", "await NAME|all [-> EXPECT]", parse_await, step_await, STATE_STARTED,
 	   "waits for requests that were submitted, and for loads"),
 	DO("wait", "wait COUNT", parse_wait, step_wait, STATE_STARTED, "until so many more requests have come back"),
-	DO("load", "load COUNT [depth D] [mix PERCENT] [bytes N] [retry|fails] [background]", parse_load, load_step,
-	   STATE_STARTED,
-	   "verified reads (so many percent), writes and flushes of up to N bytes, D (32) at a time; retry: what a class\n"
-	   "        driver tries again is tried again; fails: requests may fail; background: the next step does not wait"),
+	DO("load", "load COUNT [depth D] [mix PERCENT] [bytes N] [within BLOCKS] [retry|fails] [background]",
+	   parse_load, load_step, STATE_STARTED,
+	   "verified reads (so many percent), writes and flushes of up to N bytes, D (32) at a time; within: of the first\n"
+	   "        BLOCKS only; retry: what a class driver tries again is tried again; fails: requests may fail;\n"
+	   "        background: the next step does not wait"),
 
 	DO("lun", "lun PATH TARGET LUN", parse_lun, step_lun, STATE_ANY, "where the following requests go"),
-	DO("fault", "fault KEY=VALUE,...", parse_fault, step_fault, STATE_STARTED | STATE_STOPPED | STATE_REFUSED,
+	DO("fault", "fault KEY=VALUE,...", parse_fault, step_fault, STATE_REQUESTS | STATE_STOPPED | STATE_REFUSED,
 	   "what the device does wrong from here on; fault-after counts from here"),
-	DO("resize", "resize SIZE", parse_disk, step_resize, STATE_STARTED, "the disk grows or shrinks"),
+	DO("resize", "resize SIZE", parse_disk, step_resize, STATE_REQUESTS, "the disk grows or shrinks"),
 	DO("sleep", "sleep", parse_nothing, step_sleep, STATE_RUNNING, "S3: the adapter is stopped"),
-	DO("hibernate", "hibernate", parse_hibernate, step_sleep, STATE_RUNNING, "S4: likewise"),
-	DO("wake", "wake [lost]", parse_wake, step_wake, STATE_ASLEEP, "the adapter is restarted; lost: power was off"),
+	DO("hibernate", "hibernate [write [fails \"TEXT\"]]", parse_hibernate, step_sleep, STATE_RUNNING,
+	   "S4: likewise; write: the image that writes the hibernation file takes requests until wake"),
+	DO("wake", "wake [lost]", parse_wake, step_wake, STATE_ASLEEP | STATE_HIBERNATING,
+	   "the adapter is restarted; lost: power was off"),
+	DO("crash", "crash [after STEPS] [fails \"TEXT\"]", parse_crash, step_crash,
+	   STATE_NEW | STATE_RUNNING | STATE_STOPPED | STATE_REFUSED,
+	   "the machine stops where it is, or is after so many steps; what is under way never comes back. The image that\n"
+	   "        writes the dump takes requests until reboot, or refuses with a sentence that has TEXT in it"),
+	DO("dump", "dump LBA SIZE [full]", parse_dump, step_dump, STATE_DUMPING,
+	   "SIZE bytes from there on are written in pieces of 1 to as many pages as one request takes; full: of so many"),
+	DO("reboot", "reboot", parse_nothing, step_reboot, STATE_CRASHED, "power off and on; start may follow"),
 	DO("rebalance", "rebalance", parse_nothing, step_rebalance, STATE_RUNNING, "other resources for the adapter"),
 	DO("neighbour", "neighbour COUNT", parse_neighbour, step_neighbour, STATE_RUNNING,
 	   "another device that shares the interrupt line interrupts so often"),

@@ -3,6 +3,7 @@
 #include "miniport.h"
 
 #define POOL_TAG 0x6b6f7242
+#define DUMP_BYTES_TOO_MANY 0x8001
 #define POOL_BYTES 100 /* not a multiple of the pool's alignment */
 
 /* Newer than Windows 7. */
@@ -13,6 +14,9 @@ NTKERNELAPI NTSTATUS NTAPI IoCreateDevice(PVOID, ULONG, PVOID, ULONG, ULONG, BOO
 
 static const volatile ULONG Constant = 1;
 static volatile ULONG Zero;
+
+/* This image writes dumps. */
+static BOOLEAN Dumping;
 
 static VOID Complete(PADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb, UCHAR Status) {
     Srb->SrbStatus = Status;
@@ -304,10 +308,25 @@ static BOOLEAN NTAPI HwResetBus(PVOID DeviceExtension, ULONG PathId) {
 
 /* ---- Interrupts ---- */
 
+/* In a dump image nothing interrupts: this is asked whether the device is done. */
+static BOOLEAN PolledInterrupt(PADAPTER Adapter) {
+    PSCSI_REQUEST_BLOCK waiting = Adapter->Waiting;
+
+    if (waiting == NULL || !FunctionIsDone(Adapter) || Mistake == BreakSrbLost) {
+        return FALSE;
+    }
+    Adapter->Waiting = NULL;
+    Complete(Adapter, waiting, SRB_STATUS_SUCCESS);
+    return TRUE;
+}
+
 static BOOLEAN NTAPI HwInterrupt(PVOID DeviceExtension) {
     PADAPTER adapter = (PADAPTER)DeviceExtension;
     STOR_LOCK_HANDLE handle;
 
+    if (Dumping) {
+        return PolledInterrupt(adapter);
+    }
     if (Mistake == BreakIrqStorm || FunctionAcknowledge(adapter) == 0) {
         return FALSE;
     }
@@ -371,9 +390,46 @@ static BOOLEAN NTAPI PassiveInitialize(PVOID DeviceExtension) {
     return TRUE;
 }
 
+/* Everything that needs more than a dump image has. */
+static VOID MisuseDump(PADAPTER Adapter) {
+    ULONG length = 16;
+    PUCHAR buffer = StorPortAllocateRegistryBuffer(Adapter, &length);
+    PHYSICAL_ADDRESS any = {{0, 0}};
+    MESSAGE_INTERRUPT_INFORMATION message;
+    PERF_CONFIGURATION_DATA performance;
+    STOR_LOG_EVENT_DETAILS event;
+    LARGE_INTEGER now;
+    PVOID memory;
+
+    (VOID)StorPortRegistryRead(Adapter, (PUCHAR) "Value", 1, MINIPORT_REG_DWORD, buffer, &length);
+    (VOID)StorPortRegistryWrite(Adapter, (PUCHAR) "Value", 1, MINIPORT_REG_DWORD, (PUCHAR)&length, sizeof(length));
+    StorPortFreeRegistryBuffer(Adapter, buffer);
+    (VOID)StorPortEnablePassiveInitialization(Adapter, PassiveInitialize);
+    StorPortInitializeDpc(Adapter, &Adapter->Dpc, HwDpc);
+    (VOID)StorPortIssueDpc(Adapter, &Adapter->Dpc, NULL, NULL);
+    StorPortQuerySystemTime(&now);
+    StorPortNotification(QueryTickCount, Adapter, &now);
+    StorPortLogError(Adapter, NULL, 0, 0, 0, SP_INTERNAL_ADAPTER_ERROR, 1);
+    (VOID)StorPortLogSystemEvent(Adapter, &event, NULL);
+    (VOID)StorPortGetMSIInfo(Adapter, 0, &message);
+    (VOID)StorPortInitializePerfOpts(Adapter, TRUE, &performance);
+    if (StorPortAllocatePool(Adapter, POOL_BYTES, POOL_TAG, &memory) == STOR_STATUS_SUCCESS) {
+        *(volatile UCHAR *)(ULONG_PTR)Zero = 0; /* there is no pool */
+    }
+    (VOID)StorPortFreePool(Adapter, Adapter);
+    (VOID)StorPortAllocateContiguousMemorySpecifyCacheNode(Adapter, POOL_BYTES, any, any, any, MmCached, 0, &memory);
+    (VOID)StorPortFreeContiguousMemorySpecifyCache(Adapter, Adapter, POOL_BYTES, MmCached);
+}
+
 static BOOLEAN NTAPI HwInitialize(PVOID DeviceExtension) {
     PADAPTER adapter = (PADAPTER)DeviceExtension;
 
+    if (Dumping) {
+        if (Mistake == BreakDumpCall) {
+            MisuseDump(adapter);
+        }
+        return FunctionStart(adapter);
+    }
     return (BOOLEAN)(StorPortEnablePassiveInitialization(adapter, PassiveInitialize) && FunctionStart(adapter));
 }
 
@@ -425,6 +481,7 @@ static ULONG NTAPI HwFindAdapter(PVOID DeviceExtension, PVOID HwContext, PVOID B
     PADAPTER adapter = (PADAPTER)DeviceExtension;
     ACCESS_RANGE *bar = *ConfigInfo->AccessRanges;
     STOR_PHYSICAL_ADDRESS address = bar->RangeStart;
+    ULONG bytes = Dumping && Mistake == BreakDumpMemory ? DUMP_BYTES_TOO_MANY : FUNCTION_SHARED_BYTES + 15;
     ULONG length;
 
     UNREFERENCED_PARAMETER(HwContext);
@@ -440,7 +497,7 @@ static ULONG NTAPI HwFindAdapter(PVOID DeviceExtension, PVOID HwContext, PVOID B
     adapter->Registers =
         (PUCHAR)StorPortGetDeviceBase(adapter, PCIBus, ConfigInfo->SystemIoBusNumber, address, bar->RangeLength, FALSE);
     /* The queue's descriptors need an address that 16 divides; StorPort promises none. */
-    adapter->Shared = (PUCHAR)StorPortGetUncachedExtension(adapter, ConfigInfo, FUNCTION_SHARED_BYTES + 15);
+    adapter->Shared = (PUCHAR)StorPortGetUncachedExtension(adapter, ConfigInfo, bytes);
     if (adapter->Registers == NULL || adapter->Shared == NULL) {
         return SP_RETURN_ERROR;
     }
@@ -454,6 +511,7 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING Registry
     HW_INITIALIZATION_DATA data;
     NTSTATUS status;
 
+    Dumping = (BOOLEAN)(DriverObject == NULL);
     RtlZeroMemory(&data, sizeof(data));
     data.HwInitializationDataSize = sizeof(data) + (Mistake == BreakInitData ? 8 : 0);
     data.AdapterInterfaceType = PCIBus;

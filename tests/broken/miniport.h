@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * A small StorPort miniport that keeps every rule but the one that Mistake names: a RAM disk, whose TEST UNIT READY
- * waits for a FLUSH of the virtio function, so that interrupts, DPCs and DMA are part of it.
+ * waits for a FLUSH of the virtio function, so that interrupts, DPCs and DMA are part of it. It can be a dump image.
  *
  * miniport.c has the SCSI half, function.c the virtio half; mistake.c is compiled with -DMISTAKE=Break…, and is all
  * that differs from one driver to the next. Mistakes are made on TEST UNIT READY, or while starting and stopping.
@@ -31,6 +31,8 @@ enum {
     BreakDeviceProtocol,
     BreakDmaMemory,
     BreakDpcInit,
+    BreakDumpCall,
+    BreakDumpMemory,
     BreakFaultBreakpoint,
     BreakFaultConstant,
     BreakFaultDivision,

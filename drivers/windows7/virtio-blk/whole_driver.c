@@ -9,6 +9,7 @@
 #include "src/aero_virtio_blk.c"
 #include "src/cdb.c"
 #include "src/completion.c"
+#include "src/dump.c"
 #include "src/finish.c"
 #include "src/inflight.c"
 #include "src/ioctl.c"

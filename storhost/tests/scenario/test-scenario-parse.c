@@ -56,12 +56,19 @@ static const char good[] = "# SPDX-License-Identifier: MIT OR Apache-2.0\n"
 			   "le32 8 < 128\n"
 			   "le64 8 <= 128\n"
 			   "wait 10\n"
-			   "load 100 depth 64 mix 100 bytes 512 retry fails background\n"
+			   "load 100 depth 64 mix 100 bytes 512 within 8 retry fails background\n"
 			   "lun 1 2 3\n"
 			   "fault fault=stall,fault-after=3\n"
 			   "resize 3T\n"
 			   "sleep\n"
 			   "hibernate\n"
+			   "hibernate write\n"
+			   "hibernate write fails \"no\"\n"
+			   "crash\n"
+			   "crash after 9 fails \"no\"\n"
+			   "dump 0 1M\n"
+			   "dump 8 64K full\n"
+			   "reboot\n"
 			   "wake lost\n"
 			   "wake\n"
 			   "rebalance\n"
@@ -236,6 +243,13 @@ static const struct {
 	{ "load 0", "the number of requests is a number from 1" },
 	{ "load 1 depth 65", "the depth is a number from 1 to 64" },
 	{ "load 1 mix 101", "the percentage of reads" },
+	{ "load 1 within 0", "the number of blocks is a number from 1" },
+	{ "crash after", "the number of steps" },
+	{ "crash fails", "the text of the refusal is missing" },
+	{ "hibernate now", "'now' is more than 'hibernate' takes" },
+	{ "dump", "the block address is missing" },
+	{ "dump 0", "the size is missing" },
+	{ "dump 0 1M half", "'half' is more than 'dump' takes" },
 	{ "load 1 forever", "'forever' is more than 'load' takes" },
 	{ "lun 0 0", "the logical unit is missing" },
 	{ "lun 0 0 256", "the logical unit is a number from 0 to 255" },

@@ -62,6 +62,11 @@
  *   I8 After HwFindAdapter nothing is allocated.
  *   I9 Configuration of more than one access is read between equal generations.
  *
+ * Dump mode: the driver is loaded a second time, beside the live instance, to write crash dumps and the hibernation
+ * file. DriverEntry, called without a driver object, registers the callbacks of dump.c; the rest is the same code, and
+ * Adapter->Dump says where it must not do something there: report, queue the DPC, be told of a new capacity.
+ * A reset that the port asks for is disregarded there, one that the device needs is not.
+ *
  * Locks: one, StorPort's StartIo lock. Nothing of our own is held around RequestComplete.
  *
  *   callback               IRQL       holds       takes     touches
@@ -75,6 +80,7 @@
  *   DPC                    DISPATCH   -           StartIo   State, ring, counters
  *   HwResetBus             DISPATCH   StartIo     -         State, ring, counters
  *   HwAdapterControl       to DIRQL   Interrupt?  -         State, ring: StorPort has drained its queue before
+ *   any, in dump mode      to HIGH    -           -         everything; nothing else runs
  */
 #ifndef AERO_VIRTIO_BLK_H
 #define AERO_VIRTIO_BLK_H
@@ -253,6 +259,8 @@ typedef struct _VBLK_LIST {
 #define VBLK_MAX_SEGMENTS 258
 /* Windows 7 is promised no fewer: longer lists than the device takes are cut. [reference 3.7] */
 #define VBLK_MIN_BREAKS 17
+/* A queue of up to this size, which the contract's and QEMU's are, is used as it is by a dump image: 11 KiB with Slot. */
+#define VBLK_DUMP_QUEUE_SIZE 256
 /* A transfer of so many pages may be misaligned, and has this many elements then. */
 #define VBLK_TRANSFER_BYTES(Breaks) (((Breaks) - 1) * PAGE_SIZE)
 
@@ -315,6 +323,7 @@ struct _VBLK_ADAPTER {
     BOOLEAN SerialKnown;     /* Disk.Serial is right; under the StartIo lock */
     BOOLEAN SerialAsked;     /* since the last reset */
     UCHAR SerialFailures;
+    BOOLEAN Dump; /* this is a dump image; constant */
     STOR_DPC Dpc;
     VIRTIO_PCI Pci;
     VBLK_BAR Bar[6];
@@ -340,7 +349,7 @@ struct _VBLK_ADAPTER {
 
     VIRTQUEUE_MEMORY RingMemory;
     USHORT QueueSize;
-    VIRTQUEUE_SLOT Slot[VIRTQUEUE_MAX_SIZE];
+    VIRTQUEUE_SLOT Slot[VIRTQUEUE_MAX_SIZE]; /* VBLK_DUMP_QUEUE_SIZE of them in a dump image */
 };
 
 #if defined(_AMD64_)
@@ -413,6 +422,10 @@ DRIVER_INITIALIZE DriverEntry;
 
 HW_FIND_ADAPTER VblkHwFindAdapter;
 
+/* HwFindAdapter, when it is known what this is. FixedLayout: of the contract, or refused. IRQL: PASSIVE, Dump: any. */
+ULONG VblkFindAdapter(PVBLK_ADAPTER Adapter, PPORT_CONFIGURATION_INFORMATION ConfigInfo, BOOLEAN FixedLayout,
+                      BOOLEAN Dump);
+
 /* ---- limits.c ---- */
 
 /* What the device offers becomes what we take of it, and Adapter's limits. The device is at DRIVER. IRQL: PASSIVE. */
@@ -429,6 +442,15 @@ VOID VblkReport(PVBLK_ADAPTER Adapter, VBLK_REASON Reason);
 
 /* Forgets everything but the ring memory, which StorPort gives only once. IRQL: PASSIVE, from HwFindAdapter. */
 VOID VblkEnterFound(PVBLK_ADAPTER Adapter);
+
+/* HwInitialize and ScsiRestartAdapter: into Running, TRUE, or Failed. Nobody else runs. IRQL: any. */
+BOOLEAN VblkStart(PVBLK_ADAPTER Adapter);
+
+/*
+ * Forgets what is in flight without returning or reading it: its memory is StorPort's again. The device is reset. Dump
+ * mode only.
+ */
+VOID VblkAbandon(PVBLK_ADAPTER Adapter);
 
 /* Queues Srb, which asks for a reset, and has the DPC perform it. Pending, or why not. Locks: StartIo. */
 VBLK_OUTCOME VblkBeginReset(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb);
@@ -506,6 +528,9 @@ VBLK_OUTCOME VblkErrorOutcome(const VBLK_REQUEST *Request, UCHAR Status);
  */
 VOID VblkCollect(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished);
 
+/* The same without interrupts, in dump mode. */
+VOID VblkPoll(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished);
+
 /*
  * Appends everything in flight to Finished: with their own outcomes what a stopped device had finished, with Outcome
  * the rest. The device was seen to stop (I6) or to be absent.
@@ -517,6 +542,15 @@ VOID VblkTakeAll(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished, VBLK_OUTCOME Outcom
 HW_INTERRUPT VblkHwInterrupt;
 HW_MESSAGE_SIGNALED_INTERRUPT_ROUTINE VblkHwMSInterrupt;
 HW_DPC_ROUTINE VblkDpc;
+
+/* ---- dump.c: what DriverEntry registers in dump mode. IRQL: to HIGH. Locks: none, nobody else runs ---- */
+
+HW_FIND_ADAPTER VblkDumpFindAdapter;
+HW_INITIALIZE VblkDumpInitialize;
+HW_BUILDIO VblkDumpBuildIo;
+HW_INTERRUPT VblkDumpInterrupt;
+HW_MESSAGE_SIGNALED_INTERRUPT_ROUTINE VblkDumpMSInterrupt;
+HW_RESET_BUS VblkDumpResetBus;
 
 /* ---- finish.c: IRQL to DIRQL, no lock of ours ---- */
 

@@ -240,22 +240,27 @@ static VBLK_REASON VblkProbe(PVBLK_ADAPTER Adapter, PPORT_CONFIGURATION_INFORMAT
     return reason;
 }
 
+ULONG VblkFindAdapter(PVBLK_ADAPTER Adapter, PPORT_CONFIGURATION_INFORMATION ConfigInfo, BOOLEAN FixedLayout,
+                      BOOLEAN Dump) {
+    VBLK_REASON reason;
+
+    VblkEnterFound(Adapter);
+    Adapter->Dump = Dump;
+    reason = VblkProbe(Adapter, ConfigInfo, FixedLayout);
+    if (reason == VblkReasonNone) {
+        return SP_RETURN_FOUND;
+    }
+    VblkUnmap(Adapter);
+    VblkReport(Adapter, reason);
+    return reason <= VblkReasonRevision ? SP_RETURN_NOT_FOUND : SP_RETURN_BAD_CONFIG;
+}
+
 /* The extension is zero only the first time. IRQL: PASSIVE. Locks: none. [ddi HW_FIND_ADAPTER] */
 ULONG NTAPI VblkHwFindAdapter(PVOID DeviceExtension, PVOID HwContext, PVOID BusInformation, PCHAR ArgumentString,
                               PPORT_CONFIGURATION_INFORMATION ConfigInfo, PBOOLEAN Again) {
-    PVBLK_ADAPTER adapter = (PVBLK_ADAPTER)DeviceExtension;
-    VBLK_REASON reason;
-
     UNREFERENCED_PARAMETER(HwContext);
     UNREFERENCED_PARAMETER(BusInformation);
     UNREFERENCED_PARAMETER(Again);
 
-    VblkEnterFound(adapter);
-    reason = VblkProbe(adapter, ConfigInfo, VblkWantsFixedLayout(ArgumentString));
-    if (reason == VblkReasonNone) {
-        return SP_RETURN_FOUND;
-    }
-    VblkUnmap(adapter);
-    VblkReport(adapter, reason);
-    return reason <= VblkReasonRevision ? SP_RETURN_NOT_FOUND : SP_RETURN_BAD_CONFIG;
+    return VblkFindAdapter((PVBLK_ADAPTER)DeviceExtension, ConfigInfo, VblkWantsFixedLayout(ArgumentString), FALSE);
 }

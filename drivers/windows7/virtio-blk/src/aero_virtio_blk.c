@@ -29,5 +29,14 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING Registry
     data.AutoRequestSense = TRUE;
     data.MultipleRequestPerLu = TRUE;
 
+    if (DriverObject == NULL) {
+        /* A dump image. [reference 6.2] */
+        data.HwFindAdapter = VblkDumpFindAdapter;
+        data.HwInitialize = VblkDumpInitialize;
+        data.HwResetBus = VblkDumpResetBus;
+        data.HwBuildIo = VblkDumpBuildIo;
+        data.HwInterrupt = VblkDumpInterrupt;
+        data.DeviceExtensionSize = FIELD_OFFSET(VBLK_ADAPTER, Slot[VBLK_DUMP_QUEUE_SIZE]);
+    }
     return (NTSTATUS)StorPortInitialize(DriverObject, RegistryPath, &data, NULL);
 }

@@ -53,6 +53,9 @@ VOID VblkReport(PVBLK_ADAPTER Adapter, VBLK_REASON Reason) {
     STOR_LOG_EVENT_DETAILS details;
     PWSTR text = (PWSTR)VblkReasons[Reason].Text;
 
+    if (Adapter->Dump) {
+        return; /* there is no event log */
+    }
     VblkTrace((VBLK_TRACE_ERROR, "reported: %x\n", VblkReasons[Reason].Code));
     RtlZeroMemory(&details, sizeof(details));
     details.InterfaceRevision = STOR_CURRENT_LOG_INTERFACE_REVISION;
@@ -144,7 +147,7 @@ VOID VblkEnterFound(PVBLK_ADAPTER Adapter) {
     PVOID ring = Adapter->RingVirtual;
     ULONG bytes = Adapter->RingBytes;
 
-    RtlZeroMemory(Adapter, sizeof(*Adapter));
+    RtlZeroMemory(Adapter, FIELD_OFFSET(VBLK_ADAPTER, Slot)); /* a dump image does not have all of Slot */
     Adapter->RingVirtual = ring;
     Adapter->RingBytes = bytes;
     VblkListInitialize(&Adapter->ResetQueue);
@@ -164,7 +167,7 @@ static BOOLEAN VblkReadCapacity(PVBLK_ADAPTER Adapter) {
     blocks = sectors >> (Adapter->BlockShift - VBLK_SECTOR_SHIFT);
     if (blocks != Adapter->CapacityBlocks) {
         Adapter->CapacityBlocks = blocks;
-        Adapter->UnitAttention = TRUE;
+        Adapter->UnitAttention = (BOOLEAN)!Adapter->Dump; /* a dump has no use for being told */
         Adapter->CapacityChangeEvents++;
         VblkUpdateOpen(Adapter);
     }
@@ -208,6 +211,9 @@ static BOOLEAN VblkStartQueue(PVBLK_ADAPTER Adapter) {
 
     VirtqueueInitialize(&Adapter->Queue, Adapter->QueueSize, &Adapter->RingMemory,
                         VblkHasFeature(Adapter, VIRTIO_F_INDIRECT_DESC), VblkHasFeature(Adapter, VIRTIO_F_EVENT_IDX));
+    if (Adapter->Dump) {
+        VirtqueueSuppress(&Adapter->Queue); /* for good, or for 65535 requests: VblkPoll never rearms */
+    }
     pciQueue->Index = 0;
     pciQueue->Size = Adapter->QueueSize;
     pciQueue->Vector = Adapter->QueueVector;
@@ -316,8 +322,7 @@ static BOOLEAN VblkRecover(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished) {
     return VblkReset(Adapter, Finished);
 }
 
-/* HwInitialize and ScsiRestartAdapter. */
-static BOOLEAN VblkStart(PVBLK_ADAPTER Adapter) {
+BOOLEAN VblkStart(PVBLK_ADAPTER Adapter) {
     VBLK_LIST finished;
     BOOLEAN running;
 
@@ -394,6 +399,9 @@ static VBLK_OUTCOME VblkLeaveToDpc(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Sr
 }
 
 VBLK_OUTCOME VblkBeginReset(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
+    if (Adapter->Dump) {
+        return VblkOutcomeSuccess; /* disregarded [reference 6.2] */
+    }
     return VblkIsResettable(Adapter) ? VblkLeaveToDpc(Adapter, Srb) : VblkOutcomeNoDevice;
 }
 
@@ -413,12 +421,28 @@ VBLK_OUTCOME VblkBeginRemove(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb, BOO
     return VblkOutcomeSuccess;
 }
 
+VOID VblkAbandon(PVBLK_ADAPTER Adapter) {
+    VBLK_LIST finished;
+
+    if (!VblkIsResettable(Adapter) ||
+        (Adapter->Queue.AvailIndex == Adapter->Queue.UsedIndex && Adapter->Aside == NULL)) {
+        return;
+    }
+    VblkListInitialize(&finished);
+    VblkSetState(Adapter, VblkResetting);
+    Adapter->Queue.Size = 0; /* nothing of it is looked at again */
+    Adapter->Aside = NULL;
+    (VOID)VblkReset(Adapter, &finished);
+}
+
 /* A fault that we noticed ourselves: the DPC that sees Resetting performs the reset. [ddi ResetDetected] */
 static VOID VblkDetectFault(PVBLK_ADAPTER Adapter) {
     Adapter->ResetDetectedCount++;
     VblkSetState(Adapter, VblkResetting);
     VblkReport(Adapter, VblkReasonBroken);
-    StorPortNotification(ResetDetected, Adapter, 0);
+    if (!Adapter->Dump) {
+        StorPortNotification(ResetDetected, Adapter, 0);
+    }
     VblkQueueDpc(Adapter);
 }
 

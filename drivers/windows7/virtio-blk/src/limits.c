@@ -15,6 +15,9 @@
  *   DISCARD         taken if one request can take one range of one block away. discard_sector_alignment is a hint.
  *   WRITE_ZEROES    taken likewise.
  *   VIRTIO_BLK_F_*  that are not here, and fields that the configuration is too short for: not taken.
+ *
+ * A dump image has little memory and one request at a time: the queue is used up to VBLK_DUMP_QUEUE_SIZE, and a request
+ * has as many segments as a transfer of VBLK_MIN_BREAKS can need.
  */
 #include "aero_virtio_blk.h"
 
@@ -84,7 +87,7 @@ static BOOLEAN VblkReadSegments(PVBLK_ADAPTER Adapter) {
         }
         segments = VblkLesser(segments, limit != 0 ? limit : 1);
     }
-    segments = VblkLesser(segments, VBLK_MAX_SEGMENTS);
+    segments = VblkLesser(segments, Adapter->Dump ? VBLK_MIN_BREAKS + 1 : VBLK_MAX_SEGMENTS);
     Adapter->MaxSegments = segments;
     Adapter->Breaks = segments > VBLK_MIN_BREAKS ? segments - 1 : VBLK_MIN_BREAKS;
 
@@ -186,7 +189,7 @@ static VOID VblkReadZeroes(PVBLK_ADAPTER Adapter) {
 
 VBLK_REASON VblkReadLimits(PVBLK_ADAPTER Adapter) {
     PVIRTIO_PCI pci = &Adapter->Pci;
-    USHORT size;
+    ULONG size;
 
     Adapter->Features = VirtioPciOfferedFeatures(pci) & WANTED_FEATURES;
     if (!VblkHasFeature(Adapter, VIRTIO_F_VERSION_1)) {
@@ -199,7 +202,7 @@ VBLK_REASON VblkReadLimits(PVBLK_ADAPTER Adapter) {
     if (size < VBLK_TABLE_OVERHEAD) {
         return VblkReasonSegments;
     }
-    Adapter->QueueSize = size > VIRTQUEUE_MAX_SIZE ? VIRTQUEUE_MAX_SIZE : size;
+    Adapter->QueueSize = (USHORT)VblkLesser(size, Adapter->Dump ? VBLK_DUMP_QUEUE_SIZE : VIRTQUEUE_MAX_SIZE);
     if (!VblkReadBlockSize(Adapter) || !VblkReadSegments(Adapter)) {
         return VblkReasonConfigUnreadable;
     }
