@@ -8,13 +8,17 @@ cmake --preset $(1) >build/$(1).log 2>&1 || { cat build/$(1).log; exit 1; }
 cmake --build --preset $(1)
 endef
 
-.PHONY: help run test drivers host checks format clean
+SECONDS ?= 60
+
+.PHONY: help run test drivers host checks format clean fuzz coverage
 
 help:
 	@echo 'make run      real job: a file system written and read through the Windows 7 driver'
 	@echo 'make test     everything that can be proved here; the last line counts'
 	@echo 'make drivers  the driver, x64 and x86, free and checked   -> out/drivers/'
 	@echo 'make host     storhost and its nbdkit plugin              -> out/bin/, out/lib/'
+	@echo 'make fuzz     SECONDS=60: hostile devices, a Windows that asks anything, spoilt files'
+	@echo 'make coverage lines and branches of the driver that tests and corpora reach'
 	@echo 'make checks   source rules only (seconds)'
 	@echo 'make format   clang-format, in place'
 	@echo 'make clean    removes build/ and out/'
@@ -37,6 +41,15 @@ host: deps-build
 $(DRIVERS): deps-build
 	@mkdir -p build
 	@$(call build,$@)
+
+fuzz: deps-test drivers host
+	@$(call build,native-asan)
+	@tools/fuzz.py --seconds $(SECONDS)
+
+coverage: deps-test
+	@mkdir -p build
+	@$(call build,native-cov)
+	@tools/coverage.py
 
 checks: deps-test
 	@ci/checks

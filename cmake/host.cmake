@@ -30,7 +30,7 @@ if(CMAKE_SIZEOF_VOID_P EQUAL 8)
     find_package(zydis CONFIG REQUIRED)
     pkg_check_modules(NBDKIT REQUIRED IMPORTED_TARGET nbdkit)
 endif()
-if(AERO_SANITIZE)
+if(AERO_SANITIZE OR AERO_NATIVE STREQUAL "cov")
     pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 endif()
 
