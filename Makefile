@@ -10,11 +10,13 @@ endef
 
 SECONDS ?= 60
 
-.PHONY: help run test drivers host checks format clean fuzz coverage
+.PHONY: help run test matrix soak drivers host checks format clean fuzz coverage
 
 help:
 	@echo 'make run      real job: a file system written and read through the Windows 7 driver'
 	@echo 'make test     everything that can be proved here; the last line counts'
+	@echo 'make matrix   every interrupt grant, queue, block size, feature and processor count together'
+	@echo 'make soak     a week of each architecture: load, resets, removals, sleeps, resizes, faults'
 	@echo 'make drivers  the driver, x64 and x86, free and checked   -> out/drivers/'
 	@echo 'make host     storhost and its nbdkit plugin              -> out/bin/, out/lib/'
 	@echo 'make fuzz     SECONDS=60: hostile devices, a Windows that asks anything, spoilt files'
@@ -30,6 +32,12 @@ run: deps-run drivers-x64-fre host
 
 test: deps-test
 	@ci/test
+
+matrix: deps-test drivers host
+	@tests/matrix.py
+
+soak: deps-test drivers host
+	@tests/soak.py
 
 drivers: deps-build $(DRIVERS)
 

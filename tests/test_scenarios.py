@@ -178,6 +178,20 @@ def test_the_same_seed_gives_the_same_transcript(build, scenario):
     assert re.search(r"^6: wait 40$", runs[0], re.MULTILINE)
 
 
+def test_the_event_log_keeps_more_than_a_few_entries(scenario):
+    result = storhost_run(X64, scenario("start\nfault fault=needs-reset,fault-every=9\nload 900 bytes 512 retry\n"
+                                        "expect events > 150\nevent \"asked for a reset\""), "--seed", 3)
+    assert result.returncode == 0, result.told
+
+
+def test_a_life_tells_what_happened_in_it(scenario):
+    result = storhost_run(X64, scenario("start\nlive 2000 only reset-unit sleep-lost"), "--seed", 3, "--verbose")
+    assert result.returncode == 0, result.told
+    lived = dict(item.rsplit(" ", 1) for item in re.search("lived: (.*)", result.stdout)[1].split(", "))
+    assert int(lived["seconds"]) >= 2000 and int(lived["reset-unit"]) > 0 and int(lived["sleep-lost"]) > 0
+    assert lived["pull"] == lived["io-error"] == "0"
+
+
 def test_help_tells_every_verb_and_option():
     result = storhost_run(X64, "--help")
     assert result.returncode == 0

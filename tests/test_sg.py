@@ -58,7 +58,8 @@ def raw(host, cdb, *words, status=0):
 
 def test_sg_inq_and_sg_vpd_read_identity_and_every_page(host):
     disk = host(device=f"serial={SERIAL}")
-    told = disk.run("sg_inq")
+    told = disk.run("sg_inq --descriptors")
+    assert "SPC-3 (no version claimed)" in told and "SBC-3 (no version claimed)" in told, told
     assert re.search(r"version=0x05  \[SPC-3\]", told) and "PDT=0 " in told and "CmdQue=1" in told, told
     assert "Vendor identification: AERO" in told and f"Unit serial number: {SERIAL}" in told, told
     listed = re.findall(r"0x([0-9a-f]{2})", disk.run("sg_vpd --long"))
@@ -190,7 +191,7 @@ def test_sg_raw_sends_and_receives_and_learns_what_is_left_over(host, tmp_path):
     raw(disk, "2a 00 00 00 00 09 00 00 02 00", "--send=1024", f"--infile={data}")
     raw(disk, "28 00 00 00 00 09 00 00 02 00", "--request=1024", f"--outfile={read}")
     assert data.read_bytes() == read.read_bytes() == disk.medium(9, 2)
-    assert "Received 36 bytes of data" in raw(disk, "12 00 00 00 ff 00", "--request=255")
+    assert "Received 74 bytes of data" in raw(disk, "12 00 00 00 ff 00", "--request=255")
     assert "Logical block address out of range" in raw(disk, "28 00 00 10 00 00 00 00 01 00", "--request=512",
                                                        status=OUT_OF_RANGE)
 

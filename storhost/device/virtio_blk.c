@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "device/bus.h"
+#include "device/write_cache.h"
 #include "virtio_blk_spec.h"
 #include "virtio_spec.h"
 
@@ -67,8 +68,12 @@ struct virtio_blk {
 	uint32_t id_wait; /* steps left of a GET_ID */
 	bool kicked;      /* the ring may have chains that were not fetched */
 	bool stalled;
-	bool frozen;    /* no request may begin to run */
-	bool powerless; /* nothing may reach the guest any more */
+	bool paused;               /* FAULT_PAUSE has struck, and lasts */
+	bool wronged;              /* since the last reset, in a way that can lose a request */
+	struct write_cache *cache; /* NULL: power can be lost without a loss */
+	uint64_t chance;           /* of the last step */
+	bool frozen;               /* no request may begin to run */
+	bool powerless;            /* nothing may reach the guest any more */
 	unsigned running;
 	unsigned unsignalled;     /* requests returned since the last interrupt */
 	uint64_t fetched;         /* counts requests, for their order */
@@ -89,7 +94,7 @@ static bool offers(const struct virtio_blk *blk, unsigned feature)
 /* Locks: held. The ring, as long as requests may be served. */
 static struct vring *live(struct virtio_blk *blk)
 {
-	return blk->powerless || blk->stalled ? NULL : virtio_pci_queue(&blk->vp, QUEUE);
+	return blk->powerless || blk->stalled || blk->paused ? NULL : virtio_pci_queue(&blk->vp, QUEUE);
 }
 
 /* Device configuration */
@@ -181,6 +186,7 @@ static void blk_negotiated(void *opaque)
 {
 	struct virtio_blk *blk = opaque;
 
+	blk->wronged = false;
 	if (virtio_pci_negotiated(&blk->vp, VIRTIO_BLK_F_CONFIG_WCE) &&
 	    !virtio_pci_negotiated(&blk->vp, VIRTIO_BLK_F_FLUSH))
 		blk->writeback = false;
@@ -192,6 +198,12 @@ static bool write_through(struct virtio_blk *blk)
 	if (virtio_pci_negotiated(&blk->vp, VIRTIO_BLK_F_CONFIG_WCE))
 		return !blk->writeback;
 	return offers(blk, VIRTIO_BLK_F_FLUSH) && !virtio_pci_negotiated(&blk->vp, VIRTIO_BLK_F_FLUSH);
+}
+
+/* Whether what is written may be lost with power: the driver can flush, and need not have it durable at once. */
+static bool may_lose(struct virtio_blk *blk)
+{
+	return blk->cache && virtio_pci_negotiated(&blk->vp, VIRTIO_BLK_F_FLUSH) && !write_through(blk);
 }
 
 /* Doorbell and reset */
@@ -217,6 +229,8 @@ static bool blk_stop(void *opaque)
 	blk->kicked = false;
 	blk->stalled = false;
 	blk->unsignalled = 0;
+	if (blk->cache)
+		write_cache_return_all(blk->cache);
 	blk->writeback = !blk->options.writethrough;
 	blk->capacity_shown = blk->capacity;
 	return blk->running == 0;
@@ -237,6 +251,13 @@ static const struct virtio_pci_type blk_type = {
 static bool is_block_size(uint32_t bytes)
 {
 	return bytes >= SECTOR && bytes <= 4096 && (bytes & (bytes - 1)) == 0;
+}
+
+/* A driver may drive a block size that is none in sectors. */
+static uint32_t block_bytes(const struct virtio_blk *blk)
+{
+	return offers(blk, VIRTIO_BLK_F_BLK_SIZE) && is_block_size(blk->options.blk_size) ? blk->options.blk_size
+											  : SECTOR;
 }
 
 /* Data segments: those with a byte of the stream before its status, or behind its header. */
@@ -269,10 +290,7 @@ static bool segments_fit(struct virtio_blk *blk, const struct request *r, bool w
 {
 	const struct vring_segment *segment = r->chain.segment + (write ? 0 : r->chain.readable);
 	unsigned count = write ? r->chain.readable : r->chain.writable;
-	/* A driver may drive a block size that is none in sectors. */
-	uint32_t block = offers(blk, VIRTIO_BLK_F_BLK_SIZE) && is_block_size(blk->options.blk_size)
-				 ? blk->options.blk_size
-				 : SECTOR;
+	uint32_t block = block_bytes(blk);
 
 	for (unsigned i = 0; virtio_pci_negotiated(&blk->vp, VIRTIO_BLK_F_SIZE_MAX) && i < count; i++) {
 		/* The header and the status byte may share a segment with data. */
@@ -475,6 +493,10 @@ static bool transfer_chunk(struct virtio_blk *blk, struct request *r, uint64_t d
 		ring->broken = true;
 		return false;
 	}
+	if (write && may_lose(blk) && !write_cache_keep(blk->cache, r->sector * SECTOR + done, len)) {
+		r->status = VIRTIO_BLK_S_IOERR;
+		return true;
+	}
 	pthread_mutex_unlock(&blk->lock);
 	ok = medium_io(blk, write, buf, len, r->sector * SECTOR + done);
 	pthread_mutex_lock(&blk->lock);
@@ -526,6 +548,15 @@ static void sync_medium(struct virtio_blk *blk, struct request *r)
 		r->status = VIRTIO_BLK_S_IOERR;
 }
 
+/* Locks: held, dropped around the medium. What may not be lost is durable before it is told. */
+static void end_write(struct virtio_blk *blk, struct request *r)
+{
+	if (write_through(blk))
+		sync_medium(blk, r);
+	if (blk->cache && !may_lose(blk))
+		write_cache_settle(blk->cache, r->sector * SECTOR, r->bytes);
+}
+
 /* Locks: none. Zeroes that range: a driver that names the wrong one destroys data. False: an error. */
 static bool clear_range(const struct virtio_blk *blk, uint64_t offset, uint64_t left)
 {
@@ -542,6 +573,29 @@ static bool clear_range(const struct virtio_blk *blk, uint64_t offset, uint64_t 
 		left -= len;
 	}
 	return true;
+}
+
+/* Locks: held, dropped around the medium. */
+static bool clear_sectors(struct virtio_blk *blk, uint64_t sector, uint32_t count)
+{
+	uint64_t offset = sector * SECTOR, length = (uint64_t)count * SECTOR;
+	bool ok;
+
+	if (may_lose(blk) && !write_cache_keep(blk->cache, offset, length))
+		return false;
+	pthread_mutex_unlock(&blk->lock);
+	ok = clear_range(blk, offset, length);
+	pthread_mutex_lock(&blk->lock);
+	if (ok && blk->cache && may_lose(blk))
+		write_cache_return(blk->cache, offset, length);
+	else if (ok && blk->cache)
+		write_cache_settle(blk->cache, offset, length);
+	return ok;
+}
+
+static bool range_past(const struct virtio_blk_discard_write_zeroes *range, uint64_t capacity)
+{
+	return range->sector > capacity || range->num_sectors > capacity - range->sector;
 }
 
 /* Locks: held, dropped around the medium. False: the guest's memory is out of reach. */
@@ -561,17 +615,15 @@ static bool serve_ranges(struct virtio_blk *blk, struct request *r)
 			return false;
 		}
 		if (!range.num_sectors || range.num_sectors > most || (range.flags & (discard ? ~0u : ~1u)) ||
-		    range.sector > blk->capacity || range.num_sectors > blk->capacity - range.sector) {
+		    range_past(&range, blk->capacity_shown)) {
 			bus_blame(&blk->dev.bus, "virtio 5.2.6.1",
 				  "request type %u has a range of %u sectors at %llu with flags 0x%x", r->type,
 				  range.num_sectors, (unsigned long long)range.sector, range.flags);
 			r->status = VIRTIO_BLK_S_IOERR;
 			return true;
 		}
-		pthread_mutex_unlock(&blk->lock);
-		if (!clear_range(blk, range.sector * SECTOR, (uint64_t)range.num_sectors * SECTOR))
+		if (range_past(&range, blk->capacity) || !clear_sectors(blk, range.sector, range.num_sectors))
 			r->status = VIRTIO_BLK_S_IOERR;
-		pthread_mutex_lock(&blk->lock);
 		blk->stats.discards += discard;
 		blk->stats.zeroes += !discard;
 	}
@@ -592,12 +644,14 @@ static bool serve(struct virtio_blk *blk, struct request *r)
 		}
 		if (!transfer(blk, r))
 			return false;
-		if (r->type == VIRTIO_BLK_T_OUT && r->status == VIRTIO_BLK_S_OK && write_through(blk))
-			sync_medium(blk, r);
+		if (r->type == VIRTIO_BLK_T_OUT && r->status == VIRTIO_BLK_S_OK)
+			end_write(blk, r);
 		break;
 	case VIRTIO_BLK_T_FLUSH:
 		blk->stats.flushes++;
 		sync_medium(blk, r);
+		if (blk->cache)
+			write_cache_flush(blk->cache);
 		break;
 	case VIRTIO_BLK_T_DISCARD:
 	case VIRTIO_BLK_T_WRITE_ZEROES:
@@ -629,6 +683,8 @@ static void perform(struct virtio_blk *blk, struct request *r)
 	else
 		r->state = outcome ? REQUEST_DONE : REQUEST_FETCHED;
 	if (blk->running == 0) {
+		if (r->state == REQUEST_FREE && blk->cache)
+			write_cache_return_all(blk->cache);
 		if (blk->vp.stopping)
 			virtio_pci_stopped(&blk->vp);
 		pthread_cond_broadcast(&blk->changed);
@@ -646,6 +702,21 @@ static void signal_returned(struct virtio_blk *blk, struct vring *ring)
 		virtio_pci_queue_interrupt(&blk->vp, QUEUE);
 }
 
+static bool loses_requests(enum virtio_blk_fault fault)
+{
+	switch (fault) {
+	case FAULT_NONE:
+	case FAULT_IO_ERROR:
+	case FAULT_BAD_STATUS:
+	case FAULT_SPURIOUS_INTERRUPT:
+	case FAULT_CONFIG_INTERRUPT:
+	case FAULT_PAUSE:
+		return false;
+	default:
+		return true;
+	}
+}
+
 /* Counts a request that is about to be returned. The fault that strikes it, if any. */
 static enum virtio_blk_fault strike(struct virtio_blk *blk)
 {
@@ -655,16 +726,17 @@ static enum virtio_blk_fault strike(struct virtio_blk *blk)
 	if (n < after || (every ? (n - after) % every != 0 : n != after))
 		return FAULT_NONE;
 	blk->stats.faults += blk->options.fault != FAULT_NONE;
+	blk->wronged |= loses_requests(blk->options.fault);
 	return blk->options.fault;
 }
 
-/* A descriptor that belongs to no chain in flight; 0 where there is none. */
+/* A descriptor that belongs to no chain in flight; where there is none, one that there is not. */
 static uint16_t free_descriptor(const struct vring *ring)
 {
 	for (uint16_t i = 0; i < ring->setup.size; i++)
 		if (!ring->owner[i])
 			return i;
-	return 0;
+	return ring->setup.size;
 }
 
 static void publish(struct virtio_blk *blk, struct vring *ring, const struct request *r, enum virtio_blk_fault fault)
@@ -722,9 +794,10 @@ static void give_back(struct virtio_blk *blk, struct vring *ring, struct request
 	enum virtio_blk_fault fault = strike(blk);
 	uint8_t status = r->status;
 
-	if (fault == FAULT_STALL) {
+	if (fault == FAULT_STALL || fault == FAULT_PAUSE) {
 		signal_returned(blk, ring);
-		blk->stalled = true;
+		blk->stalled = fault == FAULT_STALL;
+		blk->paused = fault == FAULT_PAUSE;
 		return;
 	}
 	if (fault == FAULT_IO_ERROR)
@@ -740,6 +813,8 @@ static void give_back(struct virtio_blk *blk, struct vring *ring, struct request
 	}
 	publish(blk, ring, r, fault);
 	r->state = REQUEST_FREE;
+	if (blk->cache && r->type == VIRTIO_BLK_T_OUT)
+		write_cache_return(blk->cache, r->sector * SECTOR, r->bytes);
 	blk->stats.requests++;
 	blk->unsignalled++;
 	aftermath(blk, fault);
@@ -836,6 +911,7 @@ static bool blk_step(struct device *dev, uint64_t random)
 	pthread_mutex_lock(&blk->lock);
 	while (blk->frozen)
 		pthread_cond_wait(&blk->changed, &blk->lock);
+	blk->chance = random;
 	ring = live(blk);
 	if (ring)
 		worked = work(blk, ring, random);
@@ -888,6 +964,8 @@ static int set_capacity(struct virtio_blk *blk, uint64_t bytes)
 		return -1;
 	if (bytes / SECTOR == blk->capacity)
 		return 0;
+	if (blk->cache)
+		write_cache_cut(blk->cache, bytes);
 	blk->capacity = bytes / SECTOR;
 	if (blk->capacity > blk->capacity_shown)
 		blk->capacity_shown = blk->capacity;
@@ -954,8 +1032,8 @@ static bool blk_owes(struct device *dev)
 
 	pthread_mutex_lock(&blk->lock);
 	ring = live(blk);
-	owes = blk->powerless || blk->stalled || (ring && (ring->broken || ring->in_flight || blk->kicked)) ||
-	       blk->stats.faults;
+	owes = blk->powerless || blk->stalled || blk->paused || blk->wronged ||
+	       (ring && (ring->broken || ring->in_flight || blk->kicked));
 	pthread_mutex_unlock(&blk->lock);
 	return owes;
 }
@@ -968,6 +1046,8 @@ static void blk_power_cycle(struct device *dev)
 	blk->powerless = true;
 	freeze(blk);
 	blk_stop(blk);
+	if (blk->cache)
+		write_cache_lose(blk->cache, blk->options.volatile_percent, blk->chance);
 	virtio_pci_power_on(&blk->vp);
 	blk->powerless = false;
 	thaw(blk);
@@ -985,6 +1065,7 @@ static void blk_destroy(struct device *dev)
 		vring_chain_free(&blk->request[i].chain);
 	pthread_cond_destroy(&blk->changed);
 	pthread_mutex_destroy(&blk->lock);
+	write_cache_free(blk->cache);
 	if (blk->fd >= 0)
 		close(blk->fd);
 	free(blk);
@@ -1099,6 +1180,14 @@ static int complete_options(struct virtio_blk_options *o, struct error *err)
 	return place_msix(p, err);
 }
 
+static int add_cache(struct virtio_blk *blk, struct error *err)
+{
+	if (!blk->options.volatile_percent)
+		return 0;
+	blk->cache = write_cache_create(blk->fd, block_bytes(blk));
+	return blk->cache ? 0 : error_set(err, "out of memory");
+}
+
 struct device *virtio_blk_create(const struct virtio_blk_options *o, const char *disk_path, struct error *err)
 {
 	struct virtio_blk_options complete = *o;
@@ -1122,7 +1211,7 @@ struct device *virtio_blk_create(const struct virtio_blk_options *o, const char 
 		blk_destroy(&blk->dev);
 		return NULL;
 	}
-	if (open_disk(blk, disk_path, err)) {
+	if (open_disk(blk, disk_path, err) || add_cache(blk, err)) {
 		blk_destroy(&blk->dev);
 		return NULL;
 	}
@@ -1137,13 +1226,14 @@ void virtio_blk_set_fault(struct device *dev, enum virtio_blk_fault fault, uint3
 	if (fault == FAULT_RESUME) {
 		blk->stalled = false;
 		fault = FAULT_NONE;
-		if (live(blk))
-			dev->bus.wake(dev->bus.opaque);
 	}
 	blk->options.fault = fault;
 	blk->options.fault_after = after;
 	blk->options.fault_every = every;
 	blk->returned = 0;
+	blk->paused = false;
+	if (live(blk))
+		dev->bus.wake(dev->bus.opaque);
 	pthread_mutex_unlock(&blk->lock);
 }
 

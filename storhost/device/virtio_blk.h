@@ -34,6 +34,7 @@ enum virtio_blk_fault {
 	FAULT_CONFIG_INTERRUPT,
 	FAULT_STALL,
 	FAULT_RESUME,
+	FAULT_PAUSE,
 	FAULT_NEEDS_RESET,
 	FAULT_GONE,
 };
@@ -57,10 +58,11 @@ struct virtio_blk_options {
 	uint32_t discard_sectors, discard_seg, discard_alignment;
 	uint32_t zeroes_sectors, zeroes_seg;
 	bool zeroes_may_unmap;
-	bool writethrough;    /* `writeback` is 0 from a reset on */
-	bool cache_stuck;     /* and keeps its value whatever is written */
-	uint32_t outstanding; /* requests fetched and not returned, at most */
-	uint32_t batch;       /* returned requests per interrupt, at most */
+	bool writethrough;         /* `writeback` is 0 from a reset on */
+	bool cache_stuck;          /* and keeps its value whatever is written */
+	uint32_t volatile_percent; /* of what was written and not flushed, lost with power */
+	uint32_t outstanding;      /* requests fetched and not returned, at most */
+	uint32_t batch;            /* returned requests per interrupt, at most */
 	bool reorder;
 	bool used_len; /* used.len counts what the chain has to write, as in QEMU; else it is 0 */
 	bool read_only;

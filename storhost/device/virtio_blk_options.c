@@ -48,9 +48,10 @@ static const struct option options[] = {
 	CHOICE("cache", "through", writethrough, 1, "writeback is 0 from a reset on"),
 	CHOICE("cache-mode", "written", cache_stuck, 0, "writeback is what the driver writes"),
 	CHOICE("cache-mode", "stuck", cache_stuck, 1, "writeback keeps its value whatever is written"),
+	NUMBER("volatile", volatile_percent, 0, 100, "percent of the blocks not flushed that lost power takes back"),
 	{ "features", "+NAME-NAME", OPTION_FEATURES, MEMBER(pci.features), 0, 0,
 	  "offers (+) or withholds (-) indirect, event_idx, version_1, size_max, seg_max, geometry, ro, "
-	  "blk_size, flush, topology, config_wce, mq, discard, write_zeroes, packed, or bitN" },
+	  "blk_size, flush, topology, config_wce, mq, discard, write_zeroes, access_platform, packed, order_platform, or bitN" },
 	{ "serial", "TEXT", OPTION_TEXT, MEMBER(serial), 0, VIRTIO_BLK_ID_BYTES, "GET_ID works and returns this" },
 	CHOICE("get-id", "sound", id, ID_SOUND, "GET_ID works as serial says"),
 	CHOICE("get-id", "fails", id, ID_FAILS, "GET_ID ends with IOERR"),
@@ -143,6 +144,7 @@ static const struct option options[] = {
 	       "a configuration interrupt comes, and nothing has changed"),
 	CHOICE("fault", "stall", fault, FAULT_STALL, "no request is returned any more until the next reset"),
 	CHOICE("fault", "resume", fault, FAULT_RESUME, "requests go well, and what had stalled goes on"),
+	CHOICE("fault", "pause", fault, FAULT_PAUSE, "no request is returned, through resets, until the fault changes"),
 	CHOICE("fault", "needs-reset", fault, FAULT_NEEDS_RESET, "the device sets DEVICE_NEEDS_RESET"),
 	CHOICE("fault", "gone", fault, FAULT_GONE, "the device is pulled out: all ones everywhere"),
 	NUMBER("fault-after", fault_after, 0, UINT32_MAX, "requests that go well before the fault"),
@@ -177,7 +179,9 @@ static const struct {
 	{ "indirect", VIRTIO_F_INDIRECT_DESC },
 	{ "event_idx", VIRTIO_F_EVENT_IDX },
 	{ "version_1", VIRTIO_F_VERSION_1 },
+	{ "access_platform", VIRTIO_F_ACCESS_PLATFORM },
 	{ "packed", VIRTIO_F_RING_PACKED },
+	{ "order_platform", VIRTIO_F_ORDER_PLATFORM },
 };
 
 #define CONTRACT_FEATURES                                                                                              \

@@ -226,6 +226,11 @@ void disk_free(struct disk *disk)
 	free(disk);
 }
 
+int disk_refresh(struct disk *disk, struct error *err)
+{
+	return read_capacity(disk, err);
+}
+
 const struct disk_info *disk_info(const struct disk *disk)
 {
 	return &disk->info;

@@ -25,6 +25,8 @@ struct disk;
 int disk_attach(struct port *port, struct disk **out, struct error *err);
 void disk_free(struct disk *disk);
 const struct disk_info *disk_info(const struct disk *disk);
+/* Reads the capacity again, as disk.sys does when it is told of a change. No transfer may be under way. */
+int disk_refresh(struct disk *disk, struct error *err);
 
 enum disk_operation { DISK_READ, DISK_WRITE };
 

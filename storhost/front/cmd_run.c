@@ -126,6 +126,11 @@ static int host_resize(void *opaque, uint64_t bytes, struct error *err)
 	return virtio_blk_resize(((struct hosted *)opaque)->machine.device, bytes, err);
 }
 
+static bool host_forgets(void *opaque)
+{
+	return ((struct hosted *)opaque)->options.device.volatile_percent != 0;
+}
+
 static bool host_counter(void *opaque, const char *name, uint64_t *value)
 {
 	return machine_counter(&((struct hosted *)opaque)->machine, name, value);
@@ -152,6 +157,7 @@ static struct scenario_host host_of(struct hosted *hosted, const struct run_argu
 		.end = host_end,
 		.fault = host_fault,
 		.resize = host_resize,
+		.forgets = host_forgets,
 		.counter = host_counter,
 	};
 }

@@ -263,13 +263,11 @@ int machine_start(struct machine *machine, const struct machine_options *options
 int machine_dump(struct machine *machine, const struct machine_options *options, bool crash, struct error *err)
 {
 	struct port_options port = options->port;
-	int result;
 
 	port.seed = machine->seed;
 	dump_free(machine);
 	machine->crashed = crash;
-	result = port_dump_load(options->driver, machine->device, &port, machine->port, !crash, &machine->dump, err);
-	return result;
+	return port_dump_load(options->driver, machine->device, &port, machine->port, !crash, &machine->dump, err);
 }
 
 int machine_dump_end(struct machine *machine, struct error *err)

@@ -42,7 +42,7 @@ static void settle(struct asked *asked)
 	if (!asked->io || !model)
 		return;
 	if (asked->write) {
-		model_written(model, asked->lba, asked->blocks, asked->version, good);
+		model_written(model, asked->lba, asked->blocks, asked->version, good ? CHANGE_MADE : CHANGE_DOUBTFUL);
 	} else if (good && model_read(model, asked->lba, asked->blocks, asked->data, &err)) {
 		fprintf(stderr, "fuzz: a good read: %s\n", err.text);
 		now.wrong = true;

@@ -24,7 +24,10 @@ static void transition(struct fuzz *fuzz, unsigned which)
 		good = !port_sleep(fuzz->port, false, &err) && !port_wake(fuzz->port, false, &err);
 		break;
 	case 2:
-		good = !port_sleep(fuzz->port, true, &err) && !port_wake(fuzz->port, true, &err);
+		good = !port_sleep(fuzz->port, true, &err);
+		if (good && fuzz->model)
+			model_power_lost(fuzz->model);
+		good = good && !port_wake(fuzz->port, true, &err);
 		break;
 	case 3:
 		good = !port_rebalance(fuzz->port, &err);

@@ -502,6 +502,7 @@ void port_close(struct port *port)
 	image_free(port->image);
 	for (unsigned i = 0; i < port->event_count; i++)
 		free(port->events[i]);
+	free(port->events);
 	free(port);
 }
 
@@ -510,6 +511,8 @@ void port_free(struct port *port)
 	/* A dead machine may still be running somewhere in the driver: all that it can reach stays. */
 	if (!port || cpu_dead())
 		return;
+	/* What an adapter that was pulled out had set, stop_run has not seen. */
+	timers_cancel(port);
 	pool_report_leaks();
 	slots_destroy(port);
 	port_hosted = NULL;

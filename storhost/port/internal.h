@@ -17,11 +17,12 @@
 
 #define SLOTS 255u /* SRBs alive at once, at most: the deepest queue and one of the port's own; as many as tags */
 #define SGL_PAGES 2u
-#define SGL_MAX 320u /* elements a slot has room for */
+#define SGL_MAX 320u                          /* elements a slot has room for */
+#define SGL_BYTES ((SGL_MAX - 1) * PHYS_PAGE) /* of a buffer, wherever it begins; a longer one is refused */
 #define BARS 6u
 #define MAPPINGS 16u
 #define DPCS 16u
-#define EVENTS 64u
+#define EVENTS_MAX 65536u /* entries of the event log that are kept: a storm must end */
 #define DEFAULT_DEPTH 20u /* before StorPortSetDeviceQueueDepth [storport-win7 3.5] */
 #define MAX_DEPTH 254u
 
@@ -144,8 +145,8 @@ struct port {
 
 	struct port_limits limits;
 	struct port_stats stats;
-	char *events[EVENTS];
-	unsigned event_count;
+	char **events;
+	unsigned event_count, event_room;
 	struct error refusal; /* the last event during HwFindAdapter */
 };
 

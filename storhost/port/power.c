@@ -202,6 +202,8 @@ static void stop_absent(void *opaque)
 	stop_for_power(transition);
 	port->started = false;
 	bus_unmap_all(port);
+	/* It has no power now; it may arrive again. */
+	port->device->ops->power_cycle(port->device);
 	transition->result = 0;
 }
 

@@ -68,9 +68,25 @@ static struct port_request *queue_take(struct port *port)
 	return request;
 }
 
+/* No caller of StorPort's may ask for so much, and no retry makes it less. */
+static void request_refuse(struct port *port, struct port_request *request)
+{
+	request->srb_status = SRB_STATUS_INVALID_REQUEST;
+	request->scsi_status = 0;
+	request->transferred = 0;
+	request->sense_length = 0;
+	queue_finished(port, request, false);
+}
+
 static void request_issue(struct port *port, struct port_request *request)
 {
-	struct slot *slot = slot_prepare(port, request);
+	struct slot *slot;
+
+	if (request->direction != DIRECTION_NONE && request->length > SGL_BYTES) {
+		request_refuse(port, request);
+		return;
+	}
+	slot = slot_prepare(port, request);
 
 	if (!slot) {
 		request->srb_status = SRB_STATUS_BUSY;

@@ -16,12 +16,8 @@ static void forget_flights(struct run *run)
 {
 	pthread_mutex_lock(&run->lock);
 	for (struct flight *flight = run->flights; flight; flight = flight->next) {
-		if (flight->back)
-			continue;
-		if (flight->transfer == TRANSFER_WRITE)
-			model_written(run->model, flight->lba, flight->blocks, flight->version, false);
-		flight->back = true;
-		flight->name = "";
+		if (!flight->back)
+			flight_abandon(flight);
 	}
 	load_forget(run);
 	pthread_mutex_unlock(&run->lock);
@@ -100,6 +96,7 @@ int step_reboot(struct run *run, const struct step *step, struct error *err)
 {
 	(void)step;
 	run->state = STATE_STOPPED;
+	run_lose_power(run);
 	return run->host->dump_end(run->host->opaque, err);
 }
 

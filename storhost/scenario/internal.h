@@ -17,8 +17,8 @@
 #define DATA_MAX (1u << 20) /* bytes of one request */
 #define ALTERNATIVES 4u
 #define LOAD_DEPTH_MAX 64u
-#define EVENTS_MAX 256u
 #define MARKS_MAX 16u
+#define LIVED_MAX 64u
 
 /* ---- expect.c: how a request may come back ---- */
 
@@ -109,7 +109,15 @@ extern const struct verb verbs[];
 extern const unsigned verb_count;
 
 enum comparison { EQUAL, NOT_EQUAL, LESS, LESS_EQUAL, GREATER, GREATER_EQUAL };
-enum transfer { TRANSFER_NONE, TRANSFER_READ, TRANSFER_WRITE };
+enum transfer {
+	TRANSFER_NONE,
+	TRANSFER_READ,
+	TRANSFER_VERIFY,
+	TRANSFER_WRITE, /* this and what follows changes blocks */
+	TRANSFER_WRITE_VERIFY,
+	TRANSFER_ZERO, /* WRITE SAME */
+	TRANSFER_UNMAP,
+};
 
 struct step {
 	const struct verb *verb;
@@ -138,7 +146,7 @@ struct step {
 	} ioctl;
 	struct {
 		uint32_t depth, reads, bytes; /* reads: percent */
-		bool retry, fails, background;
+		bool retry, fails, background, sequential, quiet;
 	} load;
 };
 
@@ -164,8 +172,12 @@ struct flight {
 	enum transfer transfer;
 	uint64_t lba, limit; /* limit: blocks from there on were cut off while it was under way */
 	uint32_t blocks, version;
+	bool flushes;
+	enum change change; /* what a good one makes */
+	uint32_t clock;     /* of the model, when it was sent: a flush covers what was before */
 	unsigned attempts;
 	uint8_t *buffer;
+	bool of_load; /* of a load, which `load` is while it lasts */
 	bool back;
 	bool wrong; /* a good read returned what the model does not know */
 	struct error mismatch;
@@ -183,6 +195,7 @@ struct run {
 	int disk_fd;
 	uint64_t disk_bytes; /* as the script knows it */
 	uint32_t block_size;
+	bool write_cache, unmaps, zeroes; /* the disk says that it has these */
 	uint8_t address[3];
 	pthread_mutex_t lock; /* model, flights and loads, which completions change */
 	struct flight *flights;
@@ -194,7 +207,9 @@ struct run {
 	uint32_t data_length;
 	bool has_return_code;
 	uint32_t return_code;
-	bool event_used[EVENTS_MAX]; /* it answered a check */
+	bool *event_used;          /* each: it answered a check */
+	unsigned events;           /* elements of event_used */
+	unsigned lived[LIVED_MAX]; /* how often each thing happened */
 	struct {
 		const char *counter;
 		uint64_t value;
@@ -204,15 +219,18 @@ struct run {
 /* Does a step that is a request: submits it, and waits for it unless the step names it. */
 int request_step(struct run *run, const struct step *step, struct error *err);
 /*
- * Makes the flight, which has a buffer, a transfer: CDB of so many bytes (0: as a class driver chooses) and data. Its
- * completion goes to the model. Locks: run->lock.
+ * Makes the flight, which has a buffer, a transfer: CDB of so many bytes (6, 10, 12, 16, or 0: as a class driver
+ * chooses) and data. Its completion goes to the model. Locks: run->lock.
  */
 void flight_transfer(struct flight *flight, enum transfer transfer, uint64_t lba, uint32_t blocks, bool fua,
 		     uint8_t cdb_length);
-void flight_flush(struct flight *flight);
+/* SYNCHRONIZE CACHE, or another function that flushes. Locks: run->lock. */
+void flight_flush(struct flight *flight, uint8_t function);
 /* -1 and "expected good, got …" if one that is in no list did not come back so; and its end. */
 int flight_judge(struct flight *flight, struct error *err);
 void flight_free(struct flight *flight);
+/* It never comes back: a write happened or did not. Locks: run->lock. */
+void flight_abandon(struct flight *flight);
 struct flight *flight_create(struct run *run, const struct step *step);
 /* Sends it to the port; a dump image answers before this returns. Locks: none. */
 void flight_submit(struct flight *flight, unsigned cpu);
@@ -263,6 +281,12 @@ bool load_retries(struct flight *flight);
 /* A request of a load is back: the next one, or the load's end. */
 void load_returned(struct flight *flight);
 
+/* ---- live.c ---- */
+
+int step_live(struct run *run, const struct step *step, struct error *err);
+/* The number of what can happen, as a bit of step->operand; -1: there is none of that name. */
+int live_named(const char *name);
+
 /* ---- steps.c ---- */
 
 int step_disk(struct run *run, const struct step *step, struct error *err);
@@ -279,6 +303,7 @@ int step_wait(struct run *run, const struct step *step, struct error *err);
 int step_reset_bus(struct run *run, const struct step *step, struct error *err);
 int step_fault(struct run *run, const struct step *step, struct error *err);
 int step_resize(struct run *run, const struct step *step, struct error *err);
+int step_capacity(struct run *run, const struct step *step, struct error *err);
 int step_sleep(struct run *run, const struct step *step, struct error *err);
 int step_wake(struct run *run, const struct step *step, struct error *err);
 int step_rebalance(struct run *run, const struct step *step, struct error *err);
@@ -289,6 +314,8 @@ int step_expect(struct run *run, const struct step *step, struct error *err);
 int step_mark(struct run *run, const struct step *step, struct error *err);
 int step_neighbour(struct run *run, const struct step *step, struct error *err);
 
+/* What the disk's cache held may be gone. */
+void run_lose_power(struct run *run);
 /* Waits for whatever is under way, which must end well. */
 int run_await_all(struct run *run, struct error *err);
 /* The implied end of a scenario that went well so far. */

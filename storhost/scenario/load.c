@@ -12,6 +12,8 @@
 #define PLACES 16u       /* tried for one that no other request uses */
 #define FLUSH_SHARE 8u   /* of what is no read, one in so many flushes */
 #define FUA_SHARE 8u     /* of writes, one in so many */
+#define VERIFY_SHARE 16u /* of reads, and of writes, one in so many has the device look at the medium, too */
+#define ZERO_SHARE 8u    /* of writes, one in so many writes zeroes, or takes blocks away, where the disk can do that */
 
 struct load {
 	struct load *next;
@@ -20,7 +22,9 @@ struct load {
 	struct rng rng;
 	struct gate gate;
 	bool over;
-	uint64_t left; /* to be sent */
+	uint64_t left;   /* to be sent */
+	uint64_t place;  /* block, where they are taken one after the other */
+	uint64_t blocks; /* of the disk when it began: who uses a disk learns only later that it grew */
 	unsigned under_way;
 	unsigned reads, writes, flushes, retries, failures;
 	bool failed;
@@ -34,6 +38,8 @@ static uint64_t room(const struct load *load)
 {
 	uint64_t blocks = run_blocks(load->run), within = load->step->operand;
 
+	if (load->blocks < blocks)
+		blocks = load->blocks;
 	return within && within < blocks ? within : blocks;
 }
 
@@ -72,7 +78,8 @@ static bool choose_transfer(struct load *load, struct flight *flight, enum trans
 
 		if (rng_below(&load->rng, 2) && places > HOT_BLOCKS)
 			places = HOT_BLOCKS;
-		lba = rng_below(&load->rng, places);
+		lba = load->step->load.sequential ? load->place % places : rng_below(&load->rng, places);
+		load->place = lba + blocks;
 		if (flight_overlapping(load->run, transfer, lba, blocks))
 			continue;
 		flight_transfer(flight, transfer, lba, blocks, fua, choose_cdb_length(load, lba, blocks, fua));
@@ -81,18 +88,43 @@ static bool choose_transfer(struct load *load, struct flight *flight, enum trans
 	return false;
 }
 
+static bool one_in(struct load *load, unsigned share)
+{
+	return rng_below(&load->rng, share) == 0;
+}
+
+static enum transfer choose_write(struct load *load)
+{
+	const struct run *run = load->run;
+
+	if (one_in(load, VERIFY_SHARE))
+		return TRANSFER_WRITE_VERIFY;
+	if ((!run->unmaps && !run->zeroes) || !one_in(load, ZERO_SHARE))
+		return TRANSFER_WRITE;
+	return !run->zeroes || (run->unmaps && one_in(load, 2)) ? TRANSFER_UNMAP : TRANSFER_ZERO;
+}
+
+/* Windows flushes by command; StorPort has functions for it, too. */
+static uint8_t choose_flush(struct load *load)
+{
+	static const uint8_t functions[] = { SRB_FUNCTION_EXECUTE_SCSI, SRB_FUNCTION_EXECUTE_SCSI, SRB_FUNCTION_FLUSH,
+					     SRB_FUNCTION_SHUTDOWN };
+
+	return functions[rng_below(&load->rng, sizeof(functions))];
+}
+
 static void choose(struct load *load, struct flight *flight)
 {
 	if (rng_below(&load->rng, 100) < load->step->load.reads) {
-		if (choose_transfer(load, flight, TRANSFER_READ)) {
+		if (choose_transfer(load, flight, one_in(load, VERIFY_SHARE) ? TRANSFER_VERIFY : TRANSFER_READ)) {
 			load->reads++;
 			return;
 		}
-	} else if (rng_below(&load->rng, FLUSH_SHARE) && choose_transfer(load, flight, TRANSFER_WRITE)) {
+	} else if (!one_in(load, FLUSH_SHARE) && choose_transfer(load, flight, choose_write(load))) {
 		load->writes++;
 		return;
 	}
-	flight_flush(flight);
+	flight_flush(flight, choose_flush(load));
 	load->flushes++;
 }
 
@@ -166,30 +198,55 @@ void load_returned(struct flight *flight)
 		flight_submit(flight, flight->request.cpu);
 }
 
+/* Its flights are there for the next load. Locks: run->lock. */
+static void release_flights(struct load *load)
+{
+	for (struct flight *flight = load->run->flights; flight; flight = flight->next) {
+		if (flight->load == load)
+			flight->load = NULL;
+	}
+}
+
+static int load_end(struct load *load)
+{
+	pthread_mutex_lock(&load->run->lock);
+	release_flights(load);
+	pthread_mutex_unlock(&load->run->lock);
+	free(load);
+	return 0;
+}
+
 static int load_wait(struct run *run, struct load *load, struct error *err)
 {
 	if (run_wait(run, &load->gate, &load->over, "the load", err))
 		return -1;
-	run_note(run, "    load: %u reads, %u writes, %u flushes, %u retries, %u failures", load->reads, load->writes,
-		 load->flushes, load->retries, load->failures);
-	return load->failed ? error_set(err, "%s", load->failure.text) : 0;
+	if (!load->step->load.quiet)
+		run_note(run, "    load: %u reads, %u writes, %u flushes, %u retries, %u failures", load->reads,
+			 load->writes, load->flushes, load->retries, load->failures);
+	return load->failed ? error_set(err, "%s", load->failure.text) : load_end(load);
 }
 
 int load_await(struct run *run, struct error *err)
 {
 	while (run->loads) {
-		struct load *load = run->loads;
+		struct load *next = run->loads->next;
 
-		if (load_wait(run, load, err))
+		if (load_wait(run, run->loads, err))
 			return -1;
-		run->loads = load->next;
+		run->loads = next;
 	}
 	return 0;
 }
 
 void load_forget(struct run *run)
 {
-	run->loads = NULL;
+	while (run->loads) {
+		struct load *load = run->loads;
+
+		run->loads = load->next;
+		release_flights(load);
+		free(load);
+	}
 }
 
 int load_check(struct run *run, struct error *err)
@@ -212,25 +269,55 @@ static struct load *load_create(struct run *run, const struct step *step)
 	load->run = run;
 	load->step = step;
 	load->left = step->number;
+	load->blocks = run_blocks(run);
 	load->rng.state = rng_next(&run->rng);
 	return load;
 }
 
-/* One of the requests that are under way together, with room for any. */
-static struct flight *load_flight(struct load *load)
+/* A flight of an earlier load, or NULL. */
+static struct flight *idle_flight(struct run *run)
+{
+	struct flight *flight;
+
+	pthread_mutex_lock(&run->lock);
+	flight = run->flights;
+	while (flight && (flight->load || !flight->of_load))
+		flight = flight->next;
+	pthread_mutex_unlock(&run->lock);
+	return flight;
+}
+
+static struct flight *new_flight(struct load *load)
 {
 	struct flight *flight = flight_create(load->run, load->step);
 
 	if (!flight)
 		return NULL;
-	flight->load = load;
-	flight->back = true;
 	flight->buffer = malloc(DATA_MAX);
+	if (!flight->buffer) {
+		free(flight);
+		return NULL;
+	}
+	flight->back = flight->of_load = true;
 	pthread_mutex_lock(&load->run->lock);
 	flight->next = load->run->flights;
 	load->run->flights = flight;
 	pthread_mutex_unlock(&load->run->lock);
-	return flight->buffer ? flight : NULL;
+	return flight;
+}
+
+/* One of the requests that are under way together, with room for any. */
+static struct flight *load_flight(struct load *load)
+{
+	struct flight *flight = idle_flight(load->run);
+
+	if (!flight)
+		flight = new_flight(load);
+	if (flight) {
+		flight->step = load->step;
+		flight->load = load;
+	}
+	return flight;
 }
 
 int load_step(struct run *run, const struct step *step, struct error *err)

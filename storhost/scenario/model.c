@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * What the medium holds: for each block the versions that it may have. A block's data follow from its address and
- * version, so that any mixture of blocks and times is seen.
+ * What the medium holds: for each block the versions that it may have, and those that it may have after power was lost.
+ * A block's data follow from its address and version, so that any mixture of blocks and times is seen. Versions grow: of
+ * two that a block had, the greater came later. Blocks that were zeroed have such versions too.
+ *
+ * Lost power takes back what a volatile cache held, but no more than to the last version that was known to be durable,
+ * and that is any since. A flush makes durable what had come back good before it was sent.
  */
 #define _FILE_OFFSET_BITS 64
 #include <scsi.h>
@@ -13,8 +17,10 @@
 #include "scenario/internal.h"
 
 #define CHUNK_BLOCKS 64u
-#define VERSIONS 4u /* that a block may have at a time; more choice is no knowledge */
-#define UNKNOWN 0xffu
+#define VERSIONS 4u   /* that a block may have at a time; of more, all since the first are taken for possible */
+#define UNKNOWN 0xffu /* in place of a number of versions: any data */
+#define SINCE 0xfeu   /* version[0] and any later one */
+#define NO_VERSION UINT32_MAX
 #define BUCKETS 4096u
 #define MAGIC 0x6b636f6c62747a21u
 #define BLOCK_SIZE_MAX 65536u
@@ -27,11 +33,19 @@
 #define UNMAP 0x42
 
 /* Version 0 is what the disk held when the scenario began. */
+struct block {
+	uint32_t version[VERSIONS];
+	uint32_t zeroes;  /* the last version that was zeroes, or NO_VERSION */
+	uint32_t changed; /* model->clock at its last change; durable where that is not after model->flushed */
+	uint32_t oldest;  /* where it is not durable: the first version that lost power may leave */
+	uint8_t count;    /* of versions, or UNKNOWN, or SINCE */
+	bool vague;       /* where it is not durable: any data may be left */
+};
+
 struct chunk {
 	struct chunk *next;
-	uint64_t first;              /* block */
-	uint8_t count[CHUNK_BLOCKS]; /* of versions, or UNKNOWN */
-	uint32_t version[CHUNK_BLOCKS][VERSIONS];
+	uint64_t first; /* block */
+	struct block block[CHUNK_BLOCKS];
 };
 
 struct model {
@@ -40,6 +54,8 @@ struct model {
 	bool zeroed;
 	bool doubtful; /* untouched blocks, too, are unknown */
 	uint32_t last_version;
+	uint32_t clock;   /* counts changes, from 1 on */
+	uint32_t flushed; /* clock when the latest flush that went well was sent */
 	struct chunk *bucket[BUCKETS];
 	uint8_t *scratch; /* one block */
 };
@@ -96,7 +112,10 @@ static struct chunk *chunk_get(struct model *model, uint64_t lba)
 	if (!chunk)
 		abort(); /* without its model a scenario proves nothing */
 	chunk->first = lba - lba % CHUNK_BLOCKS;
-	memset(chunk->count, model->doubtful ? UNKNOWN : 1, sizeof(chunk->count));
+	for (unsigned i = 0; i < CHUNK_BLOCKS; i++) {
+		chunk->block[i].count = model->doubtful ? UNKNOWN : 1;
+		chunk->block[i].zeroes = model->zeroed ? 0 : NO_VERSION;
+	}
 	chunk->next = *bucket;
 	*bucket = chunk;
 	return chunk;
@@ -133,52 +152,134 @@ void model_fill(const struct model *model, uint64_t lba, uint32_t blocks, uint32
 		fill_block(data + (size_t)i * model->block_size, model->block_size, lba + i, version);
 }
 
-/* The model's scratch block becomes this version of a block. */
-static bool expected_block(struct model *model, uint64_t lba, uint32_t version)
-{
-	if (version) {
-		fill_block(model->scratch, model->block_size, lba, version);
-	} else if (model->zeroed) {
-		memset(model->scratch, 0, model->block_size);
-	} else {
-		off_t offset = (off_t)(lba * model->block_size);
-
-		return pread(model->fd, model->scratch, model->block_size, offset) == (ssize_t)model->block_size;
-	}
-	return true;
-}
-
 /* ---- changes ---- */
 
-void model_written(struct model *model, uint64_t lba, uint32_t blocks, uint32_t version, bool good)
+/* NULL: it was never touched. */
+static struct block *block_find(const struct model *model, uint64_t lba)
 {
-	for (uint64_t i = lba; i < lba + blocks; i++) {
-		struct chunk *chunk = chunk_get(model, i);
-		unsigned at = (unsigned)(i % CHUNK_BLOCKS);
-		uint8_t *count = &chunk->count[at];
+	struct chunk *chunk = chunk_find(model, lba);
 
-		if (good)
-			*count = 0;
-		if (*count == UNKNOWN || *count == VERSIONS)
-			*count = UNKNOWN;
-		else
-			chunk->version[at][(*count)++] = version;
+	return chunk ? &chunk->block[lba % CHUNK_BLOCKS] : NULL;
+}
+
+static struct block *block_get(struct model *model, uint64_t lba)
+{
+	return &chunk_get(model, lba)->block[lba % CHUNK_BLOCKS];
+}
+
+/* A version is added to those that the block may have. */
+static void add_version(struct block *block, uint32_t version)
+{
+	if (block->count < VERSIONS) {
+		block->version[block->count++] = version;
+	} else if (block->count == VERSIONS) {
+		for (unsigned i = 1; i < VERSIONS; i++) {
+			if (block->version[i] < block->version[0])
+				block->version[0] = block->version[i];
+		}
+		block->count = SINCE;
 	}
+}
+
+/* A durable block is about to be so no longer: what it has now is what may be left of it. */
+static void note_durable(struct block *block)
+{
+	unsigned count = block->count == SINCE ? 1 : block->count;
+
+	block->vague = block->count == UNKNOWN;
+	block->oldest = NO_VERSION;
+	for (unsigned i = 0; !block->vague && i < count; i++) {
+		if (block->version[i] < block->oldest)
+			block->oldest = block->version[i];
+	}
+}
+
+static void block_changed(struct model *model, struct block *block, uint32_t version, enum change change)
+{
+	if (block->changed <= model->flushed)
+		note_durable(block);
+	if (change != CHANGE_DOUBTFUL)
+		block->count = 0;
+	add_version(block, version);
+	block->changed = change == CHANGE_DURABLE ? 0 : model->clock;
+}
+
+void model_written(struct model *model, uint64_t lba, uint32_t blocks, uint32_t version, enum change change)
+{
+	model->clock++;
+	for (uint64_t i = lba; i < lba + blocks; i++)
+		block_changed(model, block_get(model, i), version, change);
+}
+
+void model_zeroed(struct model *model, uint64_t lba, uint32_t blocks, uint32_t version, enum change change)
+{
+	model_written(model, lba, blocks, version, change);
+	for (uint64_t i = lba; i < lba + blocks; i++)
+		block_get(model, i)->zeroes = version;
+}
+
+uint32_t model_clock(const struct model *model)
+{
+	return model->clock;
+}
+
+void model_flushed(struct model *model, uint32_t clock)
+{
+	if (clock > model->flushed)
+		model->flushed = clock;
+}
+
+static void for_each_block(struct model *model,
+			   void (*visit)(struct model *model, struct block *block, uint64_t lba, void *with),
+			   void *with)
+{
+	for (unsigned i = 0; i < BUCKETS; i++) {
+		for (struct chunk *chunk = model->bucket[i]; chunk; chunk = chunk->next) {
+			for (unsigned at = 0; at < CHUNK_BLOCKS; at++)
+				visit(model, &chunk->block[at], chunk->first + at, with);
+		}
+	}
+}
+
+static void lose_power(struct model *model, struct block *block, uint64_t lba, void *with)
+{
+	(void)lba;
+	(void)with;
+	if (block->changed <= model->flushed)
+		return;
+	block->changed = 0;
+	block->count = block->vague ? UNKNOWN : SINCE;
+	block->version[0] = block->oldest;
+}
+
+void model_power_lost(struct model *model)
+{
+	for_each_block(model, lose_power, NULL);
 }
 
 void model_forget(struct model *model, uint64_t lba, uint64_t blocks)
 {
-	for (uint64_t i = lba; i < lba + blocks; i++)
-		chunk_get(model, i)->count[i % CHUNK_BLOCKS] = UNKNOWN;
+	model->clock++;
+	for (uint64_t i = lba; i < lba + blocks; i++) {
+		struct block *block = block_get(model, i);
+
+		block->count = UNKNOWN;
+		block->vague = true;
+		block->changed = model->clock;
+	}
+}
+
+static void forget(struct model *model, struct block *block, uint64_t lba, void *with)
+{
+	(void)with;
+	(void)block;
+	model_forget(model, lba, 1);
 }
 
 static void forget_all(struct model *model)
 {
 	model->doubtful = true;
-	for (unsigned i = 0; i < BUCKETS; i++) {
-		for (struct chunk *chunk = model->bucket[i]; chunk; chunk = chunk->next)
-			memset(chunk->count, UNKNOWN, sizeof(chunk->count));
-	}
+	for_each_block(model, forget, NULL);
 }
 
 /* What a list of UNMAP names [SBC-3 5.28]; more than RANGE_MAX blocks in a piece is refused, and if not, found out. */
@@ -238,65 +339,144 @@ void model_doubt(struct model *model, const uint8_t *cdb, uint8_t length, const 
 	model_forget(model, length == 16 ? get_be64(cdb + 2) : get_be32(cdb + 2), blocks);
 }
 
+/* A file that was cut and grew again is zero there, and durably so. */
+static void cut(struct model *model, struct block *block, uint64_t lba, void *with)
+{
+	if (lba < *(uint64_t *)with)
+		return;
+	block->count = 1;
+	block->version[0] = block->zeroes = model->last_version;
+	block->changed = 0;
+}
+
 void model_cut(struct model *model, uint64_t lba)
 {
-	for (unsigned i = 0; i < BUCKETS; i++) {
-		for (struct chunk *chunk = model->bucket[i]; chunk; chunk = chunk->next) {
-			for (unsigned at = 0; at < CHUNK_BLOCKS; at++) {
-				if (chunk->first + at < lba)
-					continue;
-				chunk->count[at] = 1;
-				chunk->version[at][0] = 0;
-			}
-		}
-	}
+	model_new_version(model);
+	for_each_block(model, cut, &lba);
 }
 
 /* ---- checks ---- */
 
-static int wrong_block(const struct model *model, uint64_t lba, const uint8_t *data, const struct chunk *chunk,
-		       struct error *err)
+static bool is_zero(const uint8_t *data, uint32_t size)
 {
-	unsigned at = (unsigned)(lba % CHUNK_BLOCKS), count = chunk ? chunk->count[at] : 1, used = 0;
-	char wanted[80] = "", got[80] = "data that nobody wrote";
+	return !data[0] && !memcmp(data, data + 1, size - 1);
+}
+
+/* Whether the data are that of some version of some block; the model's scratch is used. */
+static bool identify(const struct model *model, const uint8_t *data, uint64_t *lba, uint32_t *version)
+{
 	uint64_t head[3];
 
-	for (unsigned i = 0; i < count && used < sizeof(wanted); i++)
-		used += (unsigned)snprintf(wanted + used, sizeof(wanted) - used, "%s%u", i ? " or " : "",
-					   chunk ? chunk->version[at][i] : 0);
 	memcpy(head, data, sizeof(head));
-	if (head[0] == MAGIC) {
-		fill_block(model->scratch, model->block_size, head[1], (uint32_t)head[2]);
-		snprintf(got, sizeof(got), "version %llu of block %llu%s", (unsigned long long)head[2],
-			 (unsigned long long)head[1],
-			 memcmp(data, model->scratch, model->block_size) ? ", damaged" : "");
-	} else if (!data[0] && !memcmp(data, data + 1, model->block_size - 1)) {
-		snprintf(got, sizeof(got), "zeroes");
+	if (head[0] != MAGIC || head[2] > model->last_version)
+		return false;
+	*lba = head[1];
+	*version = (uint32_t)head[2];
+	fill_block(model->scratch, model->block_size, *lba, *version);
+	return !memcmp(data, model->scratch, model->block_size);
+}
+
+/* Whether the data are what an image held when the scenario began, as far as the image can tell: it has them still. */
+static bool is_original(const struct model *model, uint64_t lba, const uint8_t *data)
+{
+	off_t offset = (off_t)(lba * model->block_size);
+
+	if (model->zeroed)
+		return is_zero(data, model->block_size);
+	return pread(model->fd, model->scratch, model->block_size, offset) != (ssize_t)model->block_size ||
+	       !memcmp(data, model->scratch, model->block_size);
+}
+
+static bool admits(const struct block *block, uint32_t version)
+{
+	if (block->count == SINCE)
+		return version != NO_VERSION && version >= block->version[0];
+	for (unsigned i = 0; i < block->count; i++) {
+		if (block->version[i] == version)
+			return true;
 	}
+	return false;
+}
+
+/* The version that the data are, if the block may have it; else NO_VERSION. */
+static uint32_t version_of(const struct model *model, const struct block *block, uint64_t lba, const uint8_t *data)
+{
+	uint64_t of;
+	uint32_t version;
+
+	if (is_zero(data, model->block_size) && admits(block, block->zeroes))
+		return block->zeroes;
+	if (identify(model, data, &of, &version) && of == lba && admits(block, version))
+		return version;
+	return admits(block, 0) && is_original(model, lba, data) ? 0 : NO_VERSION;
+}
+
+static void describe_wanted(const struct block *block, char *text, size_t size)
+{
+	unsigned count = block->count == SINCE ? 1 : block->count, used = 0;
+
+	for (unsigned i = 0; i < count && used < size; i++)
+		used += (unsigned)snprintf(text + used, size - used, "%s%u", i ? " or " : "", block->version[i]);
+	if (block->count == SINCE && used < size)
+		snprintf(text + used, size - used, " or later");
+}
+
+static int wrong_block(const struct model *model, uint64_t lba, const uint8_t *data, const struct block *block,
+		       struct error *err)
+{
+	char wanted[80] = "0", got[80] = "data that nobody wrote";
+	bool whole = true;
+	uint64_t head[3];
+	uint32_t version;
+
+	if (block)
+		describe_wanted(block, wanted, sizeof(wanted));
+	memcpy(head, data, sizeof(head));
+	if (head[0] == MAGIC)
+		whole = identify(model, data, &head[1], &version);
+	if (head[0] == MAGIC)
+		snprintf(got, sizeof(got), "version %llu of block %llu%s", (unsigned long long)head[2],
+			 (unsigned long long)head[1], whole ? "" : ", damaged");
+	else if (is_zero(data, model->block_size))
+		snprintf(got, sizeof(got), "zeroes");
 	return error_set(err, "expected version %s in block %llu, got %s", wanted, (unsigned long long)lba, got);
 }
 
 static int check_block(struct model *model, uint64_t lba, const uint8_t *data, bool settle, struct error *err)
 {
-	struct chunk *chunk = chunk_find(model, lba);
-	unsigned at = (unsigned)(lba % CHUNK_BLOCKS), count = chunk ? chunk->count[at] : 1;
+	struct block *block = block_find(model, lba);
+	uint32_t version;
 
-	if (count == UNKNOWN || (!chunk && model->doubtful))
+	if (!block)
+		return model->doubtful || is_original(model, lba, data) ? 0 : wrong_block(model, lba, data, NULL, err);
+	if (block->count == UNKNOWN)
 		return 0;
-	for (unsigned i = 0; i < count; i++) {
-		uint32_t version = chunk ? chunk->version[at][i] : 0;
-
-		if (!expected_block(model, lba, version))
-			return 0;
-		if (memcmp(data, model->scratch, model->block_size))
-			continue;
-		if (settle && chunk) {
-			chunk->version[at][0] = version;
-			chunk->count[at] = 1;
-		}
-		return 0;
+	version = version_of(model, block, lba, data);
+	if (version == NO_VERSION)
+		return wrong_block(model, lba, data, block, err);
+	if (settle) {
+		block->version[0] = version;
+		block->count = 1;
 	}
-	return wrong_block(model, lba, data, chunk, err);
+	return 0;
+}
+
+bool model_recall(const struct model *model, uint64_t lba, uint32_t blocks, uint8_t *data)
+{
+	for (uint32_t i = 0; i < blocks; i++) {
+		const struct block *block = block_find(model, lba + i);
+		uint8_t *to = data + (size_t)i * model->block_size;
+
+		if (block ? block->count != 1 : model->doubtful || !model->zeroed)
+			return false;
+		if (!block || block->version[0] == block->zeroes)
+			memset(to, 0, model->block_size);
+		else if (block->version[0])
+			fill_block(to, model->block_size, lba + i, block->version[0]);
+		else
+			return false;
+	}
+	return true;
 }
 
 int model_read(struct model *model, uint64_t lba, uint32_t blocks, const uint8_t *data, struct error *err)

@@ -12,6 +12,9 @@
 #define TIMEOUT_S 60u /* Services\Disk\TimeOutValue as Windows 7 sets it up */
 #define PATTERN 0xa5u
 #define UNWRITTEN 0xcc /* what nobody wrote into a buffer */
+#define UNMAP 0x42
+#define UNMAP_PIECES 20u /* descriptors of one command: more than one device request takes */
+#define BYTCHK_ALL 2     /* [SBC-3 5.33] */
 
 /* ---- what the port calls ---- */
 
@@ -21,18 +24,44 @@ bool flight_is_good(const struct flight *flight)
 	       flight->request.transferred == flight->request.length;
 }
 
-/* Takes a transfer's result over into the model. Locks: run->lock. */
+/* Takes a change of blocks over into the model. Locks: run->lock. */
+static void settle_change(struct flight *flight, enum change change)
+{
+	struct model *model = flight->run->model;
+
+	switch (flight->transfer) {
+	case TRANSFER_ZERO:
+		model_zeroed(model, flight->lba, flight->blocks, flight->version, change);
+		break;
+	case TRANSFER_UNMAP: /* what the blocks hold then is not said: what they held, or zeroes */
+		model_zeroed(model, flight->lba, flight->blocks, flight->version, CHANGE_DOUBTFUL);
+		break;
+	default:
+		model_written(model, flight->lba, flight->blocks, flight->version, change);
+	}
+}
+
+void flight_abandon(struct flight *flight)
+{
+	if (flight->transfer >= TRANSFER_WRITE)
+		settle_change(flight, CHANGE_DOUBTFUL);
+	flight->back = true;
+	flight->name = "";
+}
+
+/* Takes a request's result over into the model. Locks: run->lock. */
 static void settle(struct flight *flight)
 {
 	struct model *model = flight->run->model;
 	uint64_t end = flight->lba + flight->blocks;
+	uint64_t first_lost = flight->limit > flight->lba ? flight->limit : flight->lba;
 
-	if (flight->transfer == TRANSFER_READ && flight_is_good(flight) && flight->limit >= end) {
+	if (flight->flushes && flight_is_good(flight)) {
+		model_flushed(model, flight->clock);
+	} else if (flight->transfer == TRANSFER_READ && flight_is_good(flight) && flight->limit >= end) {
 		flight->wrong = model_read(model, flight->lba, flight->blocks, flight->buffer, &flight->mismatch);
-	} else if (flight->transfer == TRANSFER_WRITE) {
-		uint64_t first_lost = flight->limit > flight->lba ? flight->limit : flight->lba;
-
-		model_written(model, flight->lba, flight->blocks, flight->version, flight_is_good(flight));
+	} else if (flight->transfer >= TRANSFER_WRITE) {
+		settle_change(flight, flight_is_good(flight) ? flight->change : CHANGE_DOUBTFUL);
 		if (first_lost < end)
 			model_forget(model, first_lost, end - first_lost);
 	}
@@ -99,35 +128,117 @@ static void prepare(struct flight *flight, uint8_t function)
 	request->lun = run->address[2];
 	request->timeout = TIMEOUT_S;
 	flight->transfer = TRANSFER_NONE;
-	flight->back = flight->wrong = false;
+	flight->back = flight->wrong = flight->flushes = false;
 	flight->attempts = 0;
 }
 
-static void encode(uint8_t *cdb, uint8_t length, bool write, uint64_t lba, uint32_t blocks, bool fua)
+/* Operation codes of transfers, by the CDB's length; those that the Windows 7 kit has no names for are SBC-3's. */
+static uint8_t operation_code(enum transfer transfer, uint8_t length)
+{
+	static const uint8_t codes[][4] = {
+		[TRANSFER_READ] = { SCSIOP_READ6, SCSIOP_READ, SCSIOP_READ12, SCSIOP_READ16 },
+		[TRANSFER_VERIFY] = { 0, SCSIOP_VERIFY, 0xaf, 0x8f },
+		[TRANSFER_WRITE] = { SCSIOP_WRITE6, SCSIOP_WRITE, SCSIOP_WRITE12, SCSIOP_WRITE16 },
+		[TRANSFER_WRITE_VERIFY] = { 0, SCSIOP_WRITE_VERIFY, 0xae, 0x8e },
+		[TRANSFER_ZERO] = { 0, 0, 0, 0x93 },
+	};
+
+	return codes[transfer][length == 6 ? 0 : length == 10 ? 1 : length == 12 ? 2 : 3];
+}
+
+static void encode(uint8_t *cdb, uint8_t length, enum transfer transfer, uint64_t lba, uint32_t blocks)
 {
 	switch (length) {
 	case 6:
 		put_be32(cdb, (uint32_t)lba);
-		cdb[0] = write ? SCSIOP_WRITE6 : SCSIOP_READ6;
 		cdb[4] = (uint8_t)blocks;
-		return;
+		break;
 	case 10:
-		cdb[0] = write ? SCSIOP_WRITE : SCSIOP_READ;
 		put_be32(cdb + 2, (uint32_t)lba);
 		put_be16(cdb + 7, (uint16_t)blocks);
 		break;
 	case 12:
-		cdb[0] = write ? SCSIOP_WRITE12 : SCSIOP_READ12;
 		put_be32(cdb + 2, (uint32_t)lba);
 		put_be32(cdb + 6, blocks);
 		break;
 	default:
-		cdb[0] = write ? SCSIOP_WRITE16 : SCSIOP_READ16;
 		put_be64(cdb + 2, lba);
 		put_be32(cdb + 10, blocks);
 		break;
 	}
-	cdb[1] = fua ? 8 : 0;
+	cdb[0] = operation_code(transfer, length);
+}
+
+static uint8_t cdb_length_of(enum transfer transfer, uint64_t lba, uint32_t blocks, uint8_t wanted)
+{
+	if (transfer == TRANSFER_ZERO)
+		return 16;
+	if (wanted == 6 && (transfer == TRANSFER_VERIFY || transfer == TRANSFER_WRITE_VERIFY))
+		return 10;
+	return wanted ? wanted : lba + blocks > UINT32_MAX ? 16 : 10;
+}
+
+/* One descriptor list over the blocks, in as many pieces as there is room for, and as there are blocks. */
+static void unmap_list(struct flight *flight)
+{
+	uint32_t pieces = flight->blocks < UNMAP_PIECES ? flight->blocks : UNMAP_PIECES, done = 0;
+	uint8_t *list = flight->buffer, *cdb = flight->request.cdb;
+
+	flight->request.length = 8 + 16 * pieces;
+	memset(list, 0, flight->request.length);
+	put_be16(list, (uint16_t)(6 + 16 * pieces));
+	put_be16(list + 2, (uint16_t)(16 * pieces));
+	for (uint32_t i = 0; i < pieces; i++) {
+		uint32_t blocks = (flight->blocks - done) / (pieces - i);
+
+		put_be64(list + 8 + 16 * i, flight->lba + done);
+		put_be32(list + 16 + 16 * i, blocks);
+		done += blocks;
+	}
+	cdb[0] = UNMAP;
+	put_be16(cdb + 7, (uint16_t)flight->request.length);
+	flight->request.cdb_length = 10;
+}
+
+/* The data of a verification, where the model knows them; else the device is to look for itself. */
+static void verify_data(struct flight *flight)
+{
+	struct port_request *request = &flight->request;
+
+	if (!model_recall(flight->run->model, flight->lba, flight->blocks, flight->buffer))
+		return;
+	request->cdb[1] = BYTCHK_ALL;
+	request->direction = DIRECTION_OUT;
+	request->data = flight->buffer;
+	request->length = flight->blocks * flight->run->block_size;
+}
+
+static void attach_blocks(struct flight *flight, bool fua)
+{
+	struct run *run = flight->run;
+	struct port_request *request = &flight->request;
+
+	request->direction = flight->transfer == TRANSFER_READ ? DIRECTION_IN : DIRECTION_OUT;
+	request->data = flight->buffer;
+	request->length = (flight->transfer == TRANSFER_ZERO ? 1 : flight->blocks) * run->block_size;
+	switch (flight->transfer) {
+	case TRANSFER_READ:
+		memset(flight->buffer, UNWRITTEN, request->length);
+		break;
+	case TRANSFER_ZERO:
+		memset(flight->buffer, 0, request->length);
+		return;
+	case TRANSFER_WRITE_VERIFY:
+		model_fill(run->model, flight->lba, flight->blocks, flight->version, flight->buffer);
+		return;
+	default:
+		model_fill(run->model, flight->lba, flight->blocks, flight->version, flight->buffer);
+		break;
+	}
+	if (!fua)
+		return;
+	request->cdb[1] = 8;
+	flight->change = CHANGE_DURABLE;
 }
 
 void flight_transfer(struct flight *flight, enum transfer transfer, uint64_t lba, uint32_t blocks, bool fua,
@@ -135,31 +246,38 @@ void flight_transfer(struct flight *flight, enum transfer transfer, uint64_t lba
 {
 	struct run *run = flight->run;
 	struct port_request *request = &flight->request;
-	bool write = transfer == TRANSFER_WRITE;
 
 	prepare(flight, SRB_FUNCTION_EXECUTE_SCSI);
 	flight->transfer = transfer;
 	flight->lba = lba;
 	flight->blocks = blocks;
 	flight->limit = UINT64_MAX;
-	request->cdb_length = cdb_length ? cdb_length : lba + blocks > UINT32_MAX ? 16 : 10;
-	encode(request->cdb, request->cdb_length, write, lba, blocks, fua);
-	request->direction = write ? DIRECTION_OUT : DIRECTION_IN;
-	request->data = flight->buffer;
-	request->length = blocks * run->block_size;
-	if (write) {
+	flight->change = run->write_cache ? CHANGE_MADE : CHANGE_DURABLE;
+	if (transfer >= TRANSFER_WRITE)
 		flight->version = model_new_version(run->model);
-		model_fill(run->model, lba, blocks, flight->version, flight->buffer);
-	} else {
-		memset(flight->buffer, UNWRITTEN, request->length);
+	if (transfer == TRANSFER_UNMAP) {
+		request->direction = DIRECTION_OUT;
+		request->data = flight->buffer;
+		unmap_list(flight);
+		return;
 	}
+	request->cdb_length = cdb_length_of(transfer, lba, blocks, cdb_length);
+	encode(request->cdb, request->cdb_length, transfer, lba, blocks);
+	if (transfer == TRANSFER_VERIFY)
+		verify_data(flight);
+	else
+		attach_blocks(flight, fua);
 }
 
-void flight_flush(struct flight *flight)
+void flight_flush(struct flight *flight, uint8_t function)
 {
-	prepare(flight, SRB_FUNCTION_EXECUTE_SCSI);
-	flight->request.cdb[0] = SCSIOP_SYNCHRONIZE_CACHE;
-	flight->request.cdb_length = 10;
+	prepare(flight, function);
+	if (function == SRB_FUNCTION_EXECUTE_SCSI) {
+		flight->request.cdb[0] = SCSIOP_SYNCHRONIZE_CACHE;
+		flight->request.cdb_length = 10;
+	}
+	flight->flushes = true;
+	flight->clock = model_clock(flight->run->model);
 }
 
 const struct flight *flight_overlapping(struct run *run, enum transfer transfer, uint64_t lba, uint64_t blocks)
@@ -168,7 +286,7 @@ const struct flight *flight_overlapping(struct run *run, enum transfer transfer,
 		if (flight->back || flight->transfer == TRANSFER_NONE || lba >= flight->lba + flight->blocks ||
 		    flight->lba >= lba + blocks)
 			continue;
-		if (transfer == TRANSFER_WRITE || flight->transfer == TRANSFER_WRITE)
+		if (transfer >= TRANSFER_WRITE || flight->transfer >= TRANSFER_WRITE)
 			return flight;
 	}
 	return NULL;
@@ -199,10 +317,11 @@ int request_build_io(struct run *run, const struct step *step, struct flight *fl
 
 int request_build_flush(struct run *run, const struct step *step, struct flight *flight, struct error *err)
 {
-	(void)run;
 	(void)step;
 	(void)err;
-	flight_flush(flight);
+	pthread_mutex_lock(&run->lock);
+	flight_flush(flight, SRB_FUNCTION_EXECUTE_SCSI);
+	pthread_mutex_unlock(&run->lock);
 	return 0;
 }
 

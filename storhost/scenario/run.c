@@ -122,7 +122,7 @@ static int run_steps(struct run *run, struct error *err)
 		note_events(run, &events);
 		if (run->state == STATE_STOPPED) {
 			events = 0;
-			memset(run->event_used, 0, sizeof(run->event_used));
+			run->events = 0;
 		}
 		if (failed)
 			return error_set(err, "%s", why.text);
@@ -153,6 +153,7 @@ static void run_in_child(const struct scenario *scenario, const struct scenario_
 		.out = fdopen(fd, "w"),
 		.state = STATE_NEW,
 		.disk_fd = -1,
+		.write_cache = true, /* until the disk says that it has none */
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 	};
 	struct error err;

@@ -65,6 +65,8 @@ struct scenario_host {
 	void (*end)(void *opaque);
 	int (*fault)(void *opaque, const char *spec, struct error *err);
 	int (*resize)(void *opaque, uint64_t bytes, struct error *err);
+	/* Whether lost power takes back what was not flushed. */
+	bool (*forgets)(void *opaque);
 	/* A number of the machine's report; false: it has none of that name. */
 	bool (*counter)(void *opaque, const char *name, uint64_t *value);
 };

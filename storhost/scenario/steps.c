@@ -3,6 +3,8 @@
 #define _FILE_OFFSET_BITS 64
 #include <errno.h>
 #include <fcntl.h>
+#include <scsi.h>
+#include <srb.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -182,10 +184,27 @@ int run_adopt(struct run *run, uint64_t blocks, uint32_t block_size, struct erro
 	return 0;
 }
 
+/* Whether the disk takes blocks away, by VPD page B2, and whether it has WRITE SAME(16), by its own list. */
+static void learn_commands(struct run *run)
+{
+	static const uint8_t provisioning[6] = { SCSIOP_INQUIRY, 1, 0xb2, 0, 64, 0 };
+	static const uint8_t write_same[12] = { 0xa3, 0x0c, 1, 0x93, [9] = 64 };
+	struct disk *disk = run->host->attached(run->host->opaque);
+	struct port_request request;
+	uint8_t data[64] = { 0 };
+
+	run->unmaps = disk_command(disk, provisioning, 6, DIRECTION_IN, data, sizeof(data), &request) &&
+		      request.srb_status == SRB_STATUS_SUCCESS && request.transferred > 5 && (data[5] & 0x80);
+	run->zeroes = disk_command(disk, write_same, 12, DIRECTION_IN, data, sizeof(data), &request) &&
+		      request.srb_status == SRB_STATUS_SUCCESS && request.transferred > 1 && (data[1] & 7) == 3;
+}
+
 static int adopt_disk(struct run *run, struct error *err)
 {
 	const struct disk_info *info = disk_info(run->host->attached(run->host->opaque));
 
+	learn_commands(run);
+	run->write_cache = info->write_cache;
 	return run_adopt(run, info->blocks, info->block_size, err);
 }
 
@@ -271,6 +290,32 @@ int step_resize(struct run *run, const struct step *step, struct error *err)
 	return 0;
 }
 
+int step_capacity(struct run *run, const struct step *step, struct error *err)
+{
+	struct disk *disk = run->host->attached(run->host->opaque);
+	uint64_t blocks;
+
+	(void)step;
+	/* The interrupt that tells of a change has been taken once the machine rests. */
+	if (!cpu_rest())
+		return error_set(err, "expected the machine to live, got its death: %s", cpu_death());
+	if (disk_refresh(disk, err))
+		return -1;
+	blocks = disk_info(disk)->blocks;
+	run_note(run, "    %llu blocks of %u bytes", (unsigned long long)blocks, run->block_size);
+	return blocks == run_blocks(run) ? 0
+					 : error_set(err, "expected a disk of %llu blocks, got one of %llu",
+						     (unsigned long long)run_blocks(run), (unsigned long long)blocks);
+}
+
+void run_lose_power(struct run *run)
+{
+	pthread_mutex_lock(&run->lock);
+	if (run->host->forgets(run->host->opaque))
+		model_power_lost(run->model);
+	pthread_mutex_unlock(&run->lock);
+}
+
 int step_sleep(struct run *run, const struct step *step, struct error *err)
 {
 	if (port_sleep(port_in(run), step->flag, err))
@@ -283,6 +328,8 @@ int step_wake(struct run *run, const struct step *step, struct error *err)
 {
 	if (run->state == STATE_HIBERNATING && dump_resume(run, err))
 		return -1;
+	if (step->flag)
+		run_lose_power(run);
 	if (port_wake(port_in(run), step->flag, err))
 		return -1;
 	run->state = STATE_RUNNING;
@@ -305,6 +352,7 @@ int step_surprise_remove(struct run *run, const struct step *step, struct error 
 	(void)step;
 	if (port_surprise_remove(port_in(run), err))
 		return -1;
+	run_lose_power(run);
 	run->state = STATE_REMOVED;
 	return 0;
 }
@@ -383,19 +431,33 @@ int step_return_code(struct run *run, const struct step *step, struct error *err
 			 run->return_code);
 }
 
+static int use_event(struct run *run, unsigned n, struct error *err)
+{
+	if (n >= run->events) {
+		bool *used = realloc(run->event_used, n + 1);
+
+		if (!used)
+			return error_set(err, "there is no memory");
+		memset(used + run->events, 0, n + 1 - run->events);
+		run->event_used = used;
+		run->events = n + 1;
+	}
+	run->event_used[n] = true;
+	return 0;
+}
+
 int step_event(struct run *run, const struct step *step, struct error *err)
 {
 	bool wanted = !strcmp(step->verb->name, "event");
 	const struct port *port = port_in(run);
 	const char *text;
 
-	for (unsigned i = 0; port && i < EVENTS_MAX && (text = port_event(port, i)) != NULL; i++) {
-		if (run->event_used[i] || !strstr(text, step->name))
+	for (unsigned i = 0; port && (text = port_event(port, i)) != NULL; i++) {
+		if ((i < run->events && run->event_used[i]) || !strstr(text, step->name))
 			continue;
 		if (!wanted)
 			return error_set(err, "expected no event with '%s', got: %s", step->name, text);
-		run->event_used[i] = true;
-		return 0;
+		return use_event(run, i, err);
 	}
 	return wanted ? error_set(err, "expected an event with '%s', got none", step->name) : 0;
 }

@@ -6,7 +6,7 @@
 #include "scenario/internal.h"
 
 #define BLOCKS_MAX 65535u
-#define LIMIT_MAX_S 3600u
+#define LIMIT_MAX_S 86400u
 #define ADVANCE_MAX_S 1000000u
 #define LOAD_MAX 1000000u
 #define CRASH_MAX_STEPS 100000000u
@@ -350,6 +350,8 @@ static int parse_load(struct words *words, struct step *step)
 			step->load.retry = true;
 		} else if (words_take(words, "fails")) {
 			step->load.fails = true;
+		} else if (words_take(words, "sequential")) {
+			step->load.sequential = true;
 		} else if (words_take(words, "background")) {
 			step->load.background = true;
 		} else {
@@ -360,6 +362,25 @@ static int parse_load(struct words *words, struct step *step)
 	step->load.reads = (uint32_t)reads;
 	step->load.bytes = (uint32_t)bytes;
 	return 0;
+}
+
+static int parse_live(struct words *words, struct step *step)
+{
+	const char *name;
+
+	if (words_number(words, "the number of seconds", 1, ADVANCE_MAX_S, &step->number))
+		return -1;
+	step->operand = UINT64_MAX;
+	if (!words_take(words, "only"))
+		return 0;
+	for (step->operand = 0; (name = words_next(words)) != NULL;) {
+		int happening = live_named(name);
+
+		if (happening < 0)
+			return words_fail(words, "nothing that happens is called '%s'", name);
+		step->operand |= (uint64_t)1 << happening;
+	}
+	return step->operand ? 0 : words_fail(words, "what is to happen is missing");
 }
 
 /* ---- what happens to the machine ---- */
@@ -516,16 +537,22 @@ const struct verb verbs[] = {
 	DO("await", "await NAME|all [-> EXPECT]", parse_await, step_await, STATE_STARTED,
 	   "waits for requests that were submitted, and for loads"),
 	DO("wait", "wait COUNT", parse_wait, step_wait, STATE_STARTED, "until so many more requests have come back"),
-	DO("load", "load COUNT [depth D] [mix PERCENT] [bytes N] [within BLOCKS] [retry|fails] [background]",
+	DO("load",
+	   "load COUNT [depth D] [mix PERCENT] [bytes N] [within BLOCKS] [sequential] [retry|fails] [background]",
 	   parse_load, load_step, STATE_STARTED,
-	   "verified reads (so many percent), writes and flushes of up to N bytes, D (32) at a time; within: of the first\n"
-	   "        BLOCKS only; retry: what a class driver tries again is tried again; fails: requests may fail;\n"
-	   "        background: the next step does not wait"),
+	   "verified reads (so many percent), writes, flushes, and now and then what else the disk can do, of up to N\n"
+	   "        bytes, D (32) at a time; within: of the first BLOCKS only; retry: what a class driver tries again is\n"
+	   "        tried again; fails: requests may fail; background: the next step does not wait"),
+	DO("live", "live SECONDS [only NAME...]", parse_live, step_live, STATE_RUNNING,
+	   "so much of the machine's time with idle times, bursts of load, and, by chance, what the names say: resets,\n"
+	   "        aborts, removals, sleeps, resizes, faults; without names all of them"),
 
 	DO("lun", "lun PATH TARGET LUN", parse_lun, step_lun, STATE_ANY, "where the following requests go"),
 	DO("fault", "fault KEY=VALUE,...", parse_fault, step_fault, STATE_REQUESTS | STATE_STOPPED | STATE_REFUSED,
 	   "what the device does wrong from here on; fault-after counts from here"),
 	DO("resize", "resize SIZE", parse_disk, step_resize, STATE_REQUESTS, "the disk grows or shrinks"),
+	DO("capacity", "capacity", parse_nothing, step_capacity, STATE_RUNNING,
+	   "once nothing moves, the driver says how large the disk is, if need be after a unit attention"),
 	DO("sleep", "sleep", parse_nothing, step_sleep, STATE_RUNNING, "S3: the adapter is stopped"),
 	DO("hibernate", "hibernate [write [fails \"TEXT\"]]", parse_hibernate, step_sleep, STATE_RUNNING,
 	   "S4: likewise; write: the image that writes the hibernation file takes requests until wake"),

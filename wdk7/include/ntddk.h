@@ -407,7 +407,12 @@ static FORCEINLINE LONG InterlockedDecrement(LONG volatile *Addend) {
     return __sync_sub_and_fetch(Addend, 1);
 }
 
-/* Returns the previous value; on x86 the exchange is a full barrier. */
+/* Returns the previous value, as the next two do. */
+static FORCEINLINE LONG InterlockedExchangeAdd(LONG volatile *Addend, LONG Value) {
+    return __sync_fetch_and_add(Addend, Value);
+}
+
+/* On x86 the exchange is a full barrier. */
 static FORCEINLINE LONG InterlockedExchange(LONG volatile *Target, LONG Value) {
     __asm__ __volatile__("xchgl %0, %1" : "+r"(Value), "+m"(*Target) : : "memory");
     return Value;

@@ -393,7 +393,8 @@ struct rig_io rig_submit(struct rig *rig, uint32_t type, uint64_t sector, uint64
 {
 	struct virtio_blk_req header = { .type = type, .sector = sector };
 	uint16_t i = rig->desc_next, size = rig->ring_size;
-	uint16_t write = type == VIRTIO_BLK_T_OUT ? 0 : VIRTQ_DESC_F_WRITE;
+	bool out = type == VIRTIO_BLK_T_OUT || type == VIRTIO_BLK_T_DISCARD || type == VIRTIO_BLK_T_WRITE_ZEROES;
+	uint16_t write = out ? 0 : VIRTQ_DESC_F_WRITE;
 	uint8_t unwritten = 0xEE;
 	struct rig_io io = {
 		.head = i,

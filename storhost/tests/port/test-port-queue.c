@@ -80,6 +80,26 @@ static void no_more_requests_are_outstanding_than_the_depth_that_is_set(void **s
 	rig_no_findings();
 }
 
+static void a_request_that_no_scatter_list_can_describe_is_refused(void **state)
+{
+	static uint8_t data[2u << 20];
+	struct rig_request *slot;
+	struct port_request *request;
+
+	(void)state;
+	rig_port();
+	slot = rig_request(0);
+	request = &slot->request;
+	request->direction = DIRECTION_OUT;
+	request->data = data;
+	request->length = sizeof(data);
+	rig_submit(slot);
+	assert_int_equal(rig.started, 0);
+	assert_int_equal(rig_done(), 1);
+	assert_int_equal(request->srb_status, SRB_STATUS_INVALID_REQUEST);
+	rig_no_findings();
+}
+
 static void depths_that_are_none_are_found_and_refused(void **state)
 {
 	(void)state;
@@ -661,6 +681,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		ISOLATED(a_unit_has_20_requests_outstanding_until_its_depth_is_set),
 		ISOLATED(no_more_requests_are_outstanding_than_the_depth_that_is_set),
+		ISOLATED(a_request_that_no_scatter_list_can_describe_is_refused),
 		ISOLATED(depths_that_are_none_are_found_and_refused),
 		ISOLATED(requests_start_in_the_order_in_which_they_were_submitted),
 		ISOLATED(busy_holds_requests_until_that_many_are_completed),

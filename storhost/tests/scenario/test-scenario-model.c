@@ -52,7 +52,7 @@ static uint32_t put(struct bench *bench, uint64_t lba, uint32_t blocks, bool goo
 	model_fill(bench->model, lba, blocks, version, bench->data);
 	if (lands)
 		assert_int_equal(pwrite(bench->fd, bench->data, blocks * SIZE, (off_t)(lba * SIZE)), blocks * SIZE);
-	model_written(bench->model, lba, blocks, version, good);
+	model_written(bench->model, lba, blocks, version, good ? CHANGE_MADE : CHANGE_DOUBTFUL);
 	return version;
 }
 
@@ -100,7 +100,7 @@ static void test_a_write_to_the_wrong_place_is_seen_at_both(void **state)
 
 	model_fill(bench->model, 10, 1, version, bench->data);
 	assert_int_equal(pwrite(bench->fd, bench->data, SIZE, 11 * SIZE), SIZE);
-	model_written(bench->model, 10, 1, version, true);
+	model_written(bench->model, 10, 1, version, CHANGE_MADE);
 	assert_string_equal(get(bench, 10, 1), "expected version 1 in block 10, got zeroes");
 	assert_string_equal(get(bench, 11, 1), "expected version 0 in block 11, got version 1 of block 10");
 }
@@ -156,11 +156,131 @@ static void test_what_was_cut_off_comes_back_as_zeroes(void **state)
 	put(bench, 0, BLOCKS, true, true);
 	model_cut(bench->model, 100);
 	assert_string_equal(get(bench, 99, 1), "");
-	assert_string_equal(get(bench, 100, 1), "expected version 0 in block 100, got version 1 of block 100");
+	assert_string_equal(get(bench, 100, 1), "expected version 2 in block 100, got version 1 of block 100");
 	assert_int_equal(ftruncate(bench->fd, 100 * SIZE), 0);
 	assert_string_equal(compared(bench), "");
 	assert_int_equal(ftruncate(bench->fd, BLOCKS * SIZE), 0);
 	assert_string_equal(get(bench, 0, BLOCKS), "");
+}
+
+/* What the medium holds there, so that it can come back. */
+static void recall(struct bench *bench, uint64_t lba, uint8_t *data)
+{
+	assert_int_equal(pread(bench->fd, data, SIZE, (off_t)(lba * SIZE)), SIZE);
+}
+
+static void bring_back(struct bench *bench, uint64_t lba, const uint8_t *data)
+{
+	assert_int_equal(pwrite(bench->fd, data, SIZE, (off_t)(lba * SIZE)), SIZE);
+}
+
+static void test_lost_power_takes_back_what_was_not_flushed_and_no_more(void **state)
+{
+	struct bench *bench = *state;
+	uint8_t first[SIZE], second[SIZE];
+
+	put(bench, 0, 2, true, true);
+	recall(bench, 0, first);
+	model_flushed(bench->model, model_clock(bench->model));
+	put(bench, 0, 1, true, true);
+	recall(bench, 0, second);
+	put(bench, 0, 1, true, true);
+	bring_back(bench, 0, second);
+	assert_string_equal(get(bench, 0, 1), "expected version 3 in block 0, got version 2 of block 0");
+	model_power_lost(bench->model);
+	assert_string_equal(get(bench, 0, 2), "");
+	bring_back(bench, 0, first); /* what was read was on the medium */
+	assert_string_equal(get(bench, 0, 1), "expected version 2 in block 0, got version 1 of block 0");
+}
+
+static void test_a_lost_flush_is_seen_once_power_is_lost(void **state)
+{
+	static const uint8_t zeroes[SIZE];
+	struct bench *bench = *state;
+	uint8_t first[SIZE];
+
+	put(bench, 0, 1, true, true);
+	recall(bench, 0, first);
+	put(bench, 0, 1, true, true);
+	model_flushed(bench->model, model_clock(bench->model));
+	put(bench, 0, 1, true, true);
+	model_power_lost(bench->model);
+	bring_back(bench, 0, zeroes);
+	assert_string_equal(get(bench, 0, 1), "expected version 2 or later in block 0, got zeroes");
+	bring_back(bench, 0, first);
+	assert_string_equal(get(bench, 0, 1), "expected version 2 or later in block 0, got version 1 of block 0");
+}
+
+static void test_a_flush_does_not_cover_what_came_after_it_was_sent(void **state)
+{
+	static const uint8_t zeroes[SIZE];
+	struct bench *bench = *state;
+	uint32_t clock = model_clock(bench->model);
+
+	put(bench, 0, 1, true, true);
+	model_flushed(bench->model, clock);
+	model_power_lost(bench->model);
+	bring_back(bench, 0, zeroes);
+	assert_string_equal(get(bench, 0, 1), "");
+}
+
+static void test_a_durable_write_outlives_lost_power(void **state)
+{
+	static const uint8_t zeroes[SIZE];
+	struct bench *bench = *state;
+	uint32_t version = model_new_version(bench->model);
+
+	model_written(bench->model, 0, 1, version, CHANGE_DURABLE);
+	model_power_lost(bench->model);
+	bring_back(bench, 0, zeroes);
+	assert_string_equal(get(bench, 0, 1), "expected version 1 in block 0, got zeroes");
+}
+
+static void test_blocks_that_were_zeroed_are_zeroes(void **state)
+{
+	static const uint8_t zeroes[SIZE];
+	struct bench *bench = *state;
+	uint32_t version;
+
+	put(bench, 0, 3, true, true);
+	version = model_new_version(bench->model);
+	model_zeroed(bench->model, 0, 1, version, CHANGE_MADE);
+	model_zeroed(bench->model, 1, 1, version, CHANGE_DOUBTFUL);
+	assert_string_equal(get(bench, 0, 1), "expected version 2 in block 0, got version 1 of block 0");
+	assert_string_equal(get(bench, 1, 1), "");
+	bring_back(bench, 0, zeroes);
+	bring_back(bench, 2, zeroes);
+	assert_string_equal(get(bench, 0, 2), "");
+	assert_string_equal(get(bench, 2, 1), "expected version 1 in block 2, got zeroes");
+}
+
+static void test_of_many_failed_writes_each_is_possible_and_nothing_older(void **state)
+{
+	static const uint8_t zeroes[SIZE];
+	struct bench *bench = *state;
+
+	put(bench, 0, 1, true, true);
+	for (unsigned i = 0; i < 8; i++)
+		put(bench, 0, 1, false, i == 5);
+	assert_string_equal(get(bench, 0, 1), "");
+	put(bench, 1, 1, true, true);
+	for (unsigned i = 0; i < 8; i++)
+		put(bench, 1, 1, false, false);
+	bring_back(bench, 1, zeroes);
+	assert_string_equal(get(bench, 1, 1), "expected version 10 or later in block 1, got zeroes");
+}
+
+static void test_only_what_leaves_no_choice_is_recalled(void **state)
+{
+	struct bench *bench = *state;
+	uint8_t data[3 * SIZE];
+
+	put(bench, 1, 1, true, true);
+	assert_true(model_recall(bench->model, 0, 3, data));
+	assert_int_equal(pread(bench->fd, bench->data, sizeof(data), 0), sizeof(data));
+	assert_memory_equal(data, bench->data, sizeof(data));
+	put(bench, 1, 1, false, true);
+	assert_false(model_recall(bench->model, 0, 3, data));
 }
 
 static void test_what_a_raw_command_may_have_changed_is_not_judged(void **state)
@@ -214,6 +334,13 @@ int main(void)
 		TEST(test_a_failed_write_leaves_old_or_new),
 		TEST(test_what_was_read_after_a_failed_write_stays),
 		TEST(test_what_was_cut_off_comes_back_as_zeroes),
+		TEST(test_lost_power_takes_back_what_was_not_flushed_and_no_more),
+		TEST(test_a_lost_flush_is_seen_once_power_is_lost),
+		TEST(test_a_flush_does_not_cover_what_came_after_it_was_sent),
+		TEST(test_a_durable_write_outlives_lost_power),
+		TEST(test_blocks_that_were_zeroed_are_zeroes),
+		TEST(test_of_many_failed_writes_each_is_possible_and_nothing_older),
+		TEST(test_only_what_leaves_no_choice_is_recalled),
 		TEST(test_what_a_raw_command_may_have_changed_is_not_judged),
 		TEST(test_a_given_image_is_what_it_was),
 	};

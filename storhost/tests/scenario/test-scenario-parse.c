@@ -56,10 +56,13 @@ static const char good[] = "# SPDX-License-Identifier: MIT OR Apache-2.0\n"
 			   "le32 8 < 128\n"
 			   "le64 8 <= 128\n"
 			   "wait 10\n"
-			   "load 100 depth 64 mix 100 bytes 512 within 8 retry fails background\n"
+			   "load 100 depth 64 mix 100 bytes 512 within 8 sequential retry fails background\n"
+			   "live 604800\n"
+			   "live 10 only reset-unit pull\n"
 			   "lun 1 2 3\n"
 			   "fault fault=stall,fault-after=3\n"
 			   "resize 3T\n"
+			   "capacity\n"
 			   "sleep\n"
 			   "hibernate\n"
 			   "hibernate write\n"
@@ -179,7 +182,7 @@ static const struct {
 	{ "disk 4Q", "is no size" },
 	{ "disk 4KB", "is no size" },
 	{ "disk 4K 5", "'5' is more than 'disk' takes: disk SIZE" },
-	{ "limit 0", "the limit in seconds is a number from 1 to 3600, not '0'" },
+	{ "limit 0", "the limit in seconds is a number from 1 to 86400, not '0'" },
 	{ "limit -1", "not '-1'" },
 	{ "driver ia64", "a driver is fre or chk" },
 	{ "option", "the option's name is missing" },
@@ -213,6 +216,10 @@ static const struct {
 	{ "scsi 00 in 2000000", "the number of bytes is a number from 0 to 1048576" },
 	{ "scsi in 4 00 out 01", "one direction only" },
 	{ "scsi 00 out", "bytes of two hexadecimal digits are missing" },
+	{ "live", "the number of seconds is missing" },
+	{ "live 5 only", "what is to happen is missing" },
+	{ "live 5 only rain", "nothing that happens is called 'rain'" },
+	{ "live 5 rain", "'rain' is more than 'live' takes" },
 	{ "reset", "what to reset is missing" },
 	{ "reset world", "not 'world'" },
 	{ "reset bus -> good", "'->' is more than 'reset' takes" },

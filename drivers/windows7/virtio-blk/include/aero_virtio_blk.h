@@ -16,23 +16,20 @@
  *
  * States
  *
- *                      HwFindAdapter
- *                           |
- *                           v          VblkHwInitialize
- *           +---------->  Found  ------------------------+
- *           |               |                            v
- *           |               |   VblkRestart          Starting ---- VblkFailStart ----+
- *   next    |               |  +--------------------->   |                           |
- *   start   |               |  |                         | VblkEnterRunning          |
- *           |               |  |      VblkStop           v                           v
- *           +---------------|--Stopped <----------+-- Running <-------+           Failed
- *                           |                     |      | VblkBeginReset            |
- *                           |                     |      v            | VblkReset    | VblkBeginReset
- *                           |                     +- Resetting -------+              |
- *                           |                            ^   |  VblkReset            |
- *                           |                            |   +---------------------->+
- *                           |                            +---------------------------+
- *                           v
+ *               HwFindAdapter
+ *                    |
+ *                    v   VblkStart          VblkStart
+ *   next start --> Found ----------> Changing <----------- Failed <----------+
+ *                                    |   ^  |                 ^ |            |
+ *                              VblkStart |  | VblkStop        | | VblkBeginReset
+ *                                    v   |  v                 | v            |
+ *                       +------ Running  +--Stopped           | Resetting ---+
+ *                       |        |   ^                        |  ^   |  VblkRecover
+ *                       |        |   +------------------------+--|---+
+ *                       |        +-- VblkBeginReset, a fault ----+
+ *                       +-- VblkStop --> Changing
+ *
+ *   Changing ends in Running, Stopped or Failed.
  *   any state -- VblkLeave (PnP remove, surprise removal) --> Gone
  *
  *   Found      0, also what a zeroed extension says when HwFindAdapter never ran.
@@ -104,7 +101,7 @@ typedef struct _VBLK_REQUEST VBLK_REQUEST, *PVBLK_REQUEST;
 
 typedef enum _VBLK_STATE {
     VblkFound,
-    VblkStarting,
+    VblkChanging,
     VblkRunning,
     VblkResetting,
     VblkStopped,
@@ -304,10 +301,11 @@ struct _VBLK_ADAPTER {
     ULONGLONG OpenBlocks; /* CapacityBlocks where VblkTrySubmit may go ahead, otherwise 0: VblkUpdateOpen */
     VIRTQUEUE Queue;
     VIRTIO_PCI_QUEUE PciQueue;
-    VBLK_LIST ResetQueue;    /* SRBs that wait for what the DPC has to do: resets, a removal */
-    BOOLEAN RemoveDue;       /* and that is to leave, not to start again */
-    volatile LONG Returning; /* DPCs that give requests back: counted up under the lock, down without it */
-    VBLK_REASON Untold;      /* noted where the event log is out of reach */
+    VBLK_LIST ResetQueue; /* SRBs that wait for what the DPC has to do: resets, a removal */
+    BOOLEAN RemoveDue;    /* and that is to leave, not to start again */
+    volatile LONG Dpcs;   /* queued or running; each that gives requests back counts VBLK_DPC_RETURNING more */
+    BOOLEAN CapacityTold; /* somebody may know CapacityBlocks: another value is a change */
+    VBLK_REASON Untold;   /* noted where the event log is out of reach */
 
     ULONGLONG Features; /* as negotiated; constant while Running */
 
@@ -383,13 +381,6 @@ FORCEINLINE VOID VblkListAppend(PVBLK_LIST List, PVBLK_REQUEST Request) {
     List->Last = &Request->Next;
 }
 
-/* Queues the DPC, which finds out by itself what there is to do. IRQL: any. */
-FORCEINLINE VOID VblkQueueDpc(PVBLK_ADAPTER Adapter) {
-    if (Adapter->DpcReady) {
-        (VOID)StorPortIssueDpc(Adapter, &Adapter->Dpc, NULL, NULL);
-    }
-}
-
 /* The device broke the ring's rules, or returned what it never carried out: only a reset helps. */
 FORCEINLINE BOOLEAN VblkIsBroken(const VBLK_ADAPTER *Adapter) {
     return (BOOLEAN)(Adapter->Queue.Broken || Adapter->Doubtful);
@@ -409,9 +400,13 @@ FORCEINLINE BOOLEAN VblkSharesMessage(const VBLK_ADAPTER *Adapter) {
     return (BOOLEAN)(Adapter->MessageCount == 1);
 }
 
-/* After every change of State, UnitAttention or CapacityBlocks: one comparison then admits most requests. */
+FORCEINLINE ULONGLONG VblkOpenBlocks(const VBLK_ADAPTER *Adapter, ULONG State) {
+    return State == VblkRunning && !Adapter->UnitAttention ? Adapter->CapacityBlocks : 0;
+}
+
+/* After every change of UnitAttention or CapacityBlocks: one comparison then admits most requests. */
 FORCEINLINE VOID VblkUpdateOpen(PVBLK_ADAPTER Adapter) {
-    Adapter->OpenBlocks = Adapter->State == VblkRunning && !Adapter->UnitAttention ? Adapter->CapacityBlocks : 0;
+    Adapter->OpenBlocks = VblkOpenBlocks(Adapter, Adapter->State);
 }
 
 /* ---- aero_virtio_blk.c ---- */
@@ -528,8 +523,11 @@ VBLK_OUTCOME VblkErrorOutcome(const VBLK_REQUEST *Request, UCHAR Status);
  */
 VOID VblkCollect(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished);
 
-/* The same without interrupts, in dump mode. */
-VOID VblkPoll(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished);
+/*
+ * Appends what the device has finished, and asks for nothing. MoreOutcome: how a Request ends that needs the device again;
+ * Pending: it gets it.
+ */
+VOID VblkPoll(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished, VBLK_OUTCOME MoreOutcome);
 
 /*
  * Appends everything in flight to Finished: with their own outcomes what a stopped device had finished, with Outcome
@@ -542,6 +540,12 @@ VOID VblkTakeAll(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished, VBLK_OUTCOME Outcom
 HW_INTERRUPT VblkHwInterrupt;
 HW_MESSAGE_SIGNALED_INTERRUPT_ROUTINE VblkHwMSInterrupt;
 HW_DPC_ROUTINE VblkDpc;
+
+/* Of Adapter->Dpcs: more than there can be DPCs. */
+#define VBLK_DPC_RETURNING 0x10000
+
+/* Queues the DPC, which finds out by itself what there is to do. IRQL: any. */
+VOID VblkQueueDpc(PVBLK_ADAPTER Adapter);
 
 /* ---- dump.c: what DriverEntry registers in dump mode. IRQL: to HIGH. Locks: none, nobody else runs ---- */
 

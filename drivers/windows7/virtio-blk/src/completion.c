@@ -2,11 +2,24 @@
 /* Interrupts and the DPC: what the device has done becomes a list of Requests to be returned. */
 #include "aero_virtio_blk.h"
 
+/* What a DPC that gives requests back has in Adapter->Dpcs. */
+#define THIS_DPC (1 + VBLK_DPC_RETURNING)
+
+/* Counted before it is queued: it may be over when StorPortIssueDpc returns. */
+VOID VblkQueueDpc(PVBLK_ADAPTER Adapter) {
+    if (Adapter->DpcReady) {
+        (VOID)InterlockedIncrement(&Adapter->Dpcs);
+        if (!StorPortIssueDpc(Adapter, &Adapter->Dpc, NULL, NULL)) {
+            (VOID)InterlockedDecrement(&Adapter->Dpcs); /* it is in the queue already */
+        }
+    }
+}
+
 /*
  * The state in which the device can have raised the line. In the others it was reset, or it must not be touched (I7).
  */
 static BOOLEAN VblkMayInterrupt(ULONG State) {
-    return (BOOLEAN)(State == VblkRunning || State == VblkStarting || State == VblkResetting || State == VblkFailed);
+    return (BOOLEAN)(State == VblkRunning || State == VblkChanging || State == VblkResetting || State == VblkFailed);
 }
 
 /* Reading the ISR register acknowledges. [virtio 4.1.5.3; contract 1.7]. IRQL: DIRQL. Locks: Interrupt, held. */
@@ -80,11 +93,12 @@ VOID NTAPI VblkDpc(PSTOR_DPC Dpc, PVOID HwDeviceExtension, PVOID SystemArgument1
     if (disturbed || adapter->ConfigPending || VblkIsDisturbed(adapter)) {
         VblkServiceState(adapter, &finished);
     }
-    (VOID)InterlockedIncrement(&adapter->Returning);
+    (VOID)InterlockedExchangeAdd(&adapter->Dpcs, VBLK_DPC_RETURNING);
     VblkEndExclusive(adapter);
     StorPortReleaseSpinLock(adapter, &lock);
     VblkFinishList(adapter, &finished);
-    if (InterlockedDecrement(&adapter->Returning) == 0 && adapter->State == VblkResetting) {
-        VblkQueueDpc(adapter); /* the one that is to reset waits for this */
+    /* The last one: a reset may have waited for it. */
+    if (InterlockedExchangeAdd(&adapter->Dpcs, -THIS_DPC) == THIS_DPC && adapter->State == VblkResetting) {
+        VblkQueueDpc(adapter);
     }
 }

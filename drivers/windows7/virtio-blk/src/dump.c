@@ -29,14 +29,10 @@ ULONG NTAPI VblkDumpFindAdapter(PVOID DeviceExtension, PVOID HwContext, PVOID Bu
 /* The disk is ready when this returns. [reference 6.2] */
 BOOLEAN NTAPI VblkDumpInitialize(PVOID DeviceExtension) {
     PVBLK_ADAPTER adapter = (PVBLK_ADAPTER)DeviceExtension;
-    BOOLEAN running;
 
-    VblkBeginExclusive(adapter);
     adapter->ConfigVector = VIRTIO_MSI_NO_VECTOR;
     adapter->QueueVector = VIRTIO_MSI_NO_VECTOR;
-    running = VblkStart(adapter);
-    VblkEndExclusive(adapter);
-    return running;
+    return VblkStart(adapter);
 }
 
 /* One request is out at a time: where there still is one, the port has given it up and uses its memory again. */
@@ -57,7 +53,7 @@ BOOLEAN NTAPI VblkDumpInterrupt(PVOID DeviceExtension) {
     VblkListInitialize(&finished);
     VblkBeginExclusive(adapter);
     if (adapter->State == VblkRunning) {
-        VblkPoll(adapter, &finished);
+        VblkPoll(adapter, &finished, VblkOutcomePending);
         if (finished.First == NULL) {
             VblkLookAtConfig(adapter);
         }

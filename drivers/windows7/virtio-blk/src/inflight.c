@@ -201,12 +201,8 @@ static FORCEINLINE VOID VblkDrain(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished, VB
     Finished->Last = last;
 }
 
-static DECLSPEC_NOINLINE VOID VblkDrainOutOfLine(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished, VBLK_OUTCOME MoreOutcome) {
+DECLSPEC_NOINLINE VOID VblkPoll(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished, VBLK_OUTCOME MoreOutcome) {
     VblkDrain(Adapter, Finished, MoreOutcome);
-}
-
-VOID VblkPoll(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished) {
-    VblkDrainOutOfLine(Adapter, Finished, VblkOutcomePending);
 }
 
 VOID VblkCollect(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished) {
@@ -226,7 +222,7 @@ VOID VblkTakeAll(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished, VBLK_OUTCOME Outcom
     PVBLK_REQUEST request;
 
     if (Adapter->Queue.Size != 0) { /* 0: there never was a queue */
-        VblkDrainOutOfLine(Adapter, Finished, Outcome);
+        VblkPoll(Adapter, Finished, Outcome);
         while ((request = (PVBLK_REQUEST)VirtqueueTake(&Adapter->Queue)) != NULL) {
             request->Outcome = (UCHAR)Outcome;
             VblkListAppend(Finished, request);

@@ -11,9 +11,9 @@
 #include "steps.h"
 #include "trace.h"
 
-/* What HwResetBus, which cannot be put off, waits for another processor's DPC: 1 ms in all. */
-#define RETURN_STALLS 100
-#define RETURN_STALL_US 10
+/* What callbacks that cannot be put off wait for another processor's DPC: 1 ms in all. */
+#define DPC_STALLS 100
+#define DPC_STALL_US 10
 
 /* More messages than a function can have. [PCI 3.0 6.8.2] */
 #define MESSAGE_LIMIT 2048
@@ -82,12 +82,12 @@ static VOID VblkReportUntold(PVBLK_ADAPTER Adapter) {
 
 /* Where each state leads, in the order of VBLK_STATE: the diagram in aero_virtio_blk.h. */
 static const UCHAR VblkSuccessors[] = {
-    TO(VblkFound) | TO(VblkStarting) | TO(VblkGone),
-    TO(VblkRunning) | TO(VblkFailed) | TO(VblkGone),
-    TO(VblkResetting) | TO(VblkStopped) | TO(VblkFailed) | TO(VblkGone),
-    TO(VblkResetting) | TO(VblkRunning) | TO(VblkStopped) | TO(VblkFailed) | TO(VblkGone),
-    TO(VblkStarting) | TO(VblkGone),
-    TO(VblkStarting) | TO(VblkResetting) | TO(VblkStopped) | TO(VblkFailed) | TO(VblkGone),
+    TO(VblkFound) | TO(VblkChanging) | TO(VblkGone),
+    TO(VblkRunning) | TO(VblkStopped) | TO(VblkFailed) | TO(VblkGone),
+    TO(VblkResetting) | TO(VblkChanging) | TO(VblkGone),
+    TO(VblkResetting) | TO(VblkChanging) | TO(VblkRunning) | TO(VblkFailed) | TO(VblkGone),
+    TO(VblkChanging) | TO(VblkGone),
+    TO(VblkChanging) | TO(VblkResetting) | TO(VblkGone),
     TO(VblkGone),
 };
 
@@ -99,8 +99,9 @@ C_ASSERT(RTL_NUMBER_OF(VblkSuccessors) == VblkGone + 1);
 static VOID VblkSetState(PVBLK_ADAPTER Adapter, VBLK_STATE State) {
     NT_ASSERT((VblkSuccessors[Adapter->State] & 1u << State) != 0);
     VblkTrace((VBLK_TRACE_STATE, "state %d -> %d\n", Adapter->State, State));
+    Adapter->OpenBlocks = VblkOpenBlocks(Adapter, State);
+    VirtioWriteBarrier(); /* where the DPC may run once the state is Running, nothing is written after it */
     Adapter->State = State;
-    VblkUpdateOpen(Adapter);
 }
 
 #if DBG
@@ -122,8 +123,9 @@ static VOID VblkAssertState(PVBLK_ADAPTER Adapter) {
     case VblkGone:
         NT_ASSERT(Adapter->ResetQueue.First == NULL);
         break;
+    case VblkChanging:
+        break;
     case VblkFound:
-    case VblkStarting:
     case VblkStopped:
         NT_ASSERT(Adapter->Aside == NULL && Adapter->ResetQueue.First == NULL);
         break;
@@ -143,10 +145,25 @@ VOID VblkEndExclusive(PVBLK_ADAPTER Adapter) {
 }
 #endif
 
+/* A full barrier comes first: a DPC counts before it looks at the state, and looks at it again after. */
+static LONG VblkDpcs(PVBLK_ADAPTER Adapter) {
+    return InterlockedCompareExchange(&Adapter->Dpcs, 0, 0);
+}
+
+/* Until there are fewer DPCs. Those of other processors need no lock of ours for what is left to them. */
+static VOID VblkAwaitDpcs(PVBLK_ADAPTER Adapter, LONG Fewer) {
+    ULONG i;
+
+    for (i = 0; i < DPC_STALLS && VblkDpcs(Adapter) >= Fewer; i++) {
+        VirtioStall(DPC_STALL_US);
+    }
+}
+
 VOID VblkEnterFound(PVBLK_ADAPTER Adapter) {
     PVOID ring = Adapter->RingVirtual;
     ULONG bytes = Adapter->RingBytes;
 
+    VblkAwaitDpcs(Adapter, 1);
     RtlZeroMemory(Adapter, FIELD_OFFSET(VBLK_ADAPTER, Slot)); /* a dump image does not have all of Slot */
     Adapter->RingVirtual = ring;
     Adapter->RingBytes = bytes;
@@ -167,8 +184,10 @@ static BOOLEAN VblkReadCapacity(PVBLK_ADAPTER Adapter) {
     blocks = sectors >> (Adapter->BlockShift - VBLK_SECTOR_SHIFT);
     if (blocks != Adapter->CapacityBlocks) {
         Adapter->CapacityBlocks = blocks;
-        Adapter->UnitAttention = (BOOLEAN)!Adapter->Dump; /* a dump has no use for being told */
-        Adapter->CapacityChangeEvents++;
+        if (Adapter->CapacityTold) {
+            Adapter->UnitAttention = TRUE;
+            Adapter->CapacityChangeEvents++;
+        }
         VblkUpdateOpen(Adapter);
     }
     return TRUE;
@@ -234,12 +253,12 @@ static BOOLEAN VblkBringUp(PVBLK_ADAPTER Adapter) {
     VblkLoseSerial(Adapter);
     VirtioPciBegin(pci);
     if ((Adapter->Features & ~VirtioPciOfferedFeatures(pci)) != 0 || !VirtioPciNegotiate(pci, Adapter->Features) ||
-        !VblkReadCapacity(Adapter) || !VblkRestoreWriteBack(Adapter) || !VblkStartQueue(Adapter)) {
+        !VblkReadCapacity(Adapter) || !VblkRestoreWriteBack(Adapter) || !VblkStartQueue(Adapter) ||
+        !VirtioPciDriverOk(pci)) {
         VirtioPciFail(pci);
         (VOID)VirtioPciReset(pci);
         return FALSE;
     }
-    VirtioPciDriverOk(pci);
     /* Before DRIVER_OK no interrupt tells of a change. */
     if (VirtioPciConfigGeneration(pci) != Adapter->ConfigGeneration) {
         (VOID)VblkReadCapacity(Adapter);
@@ -261,10 +280,10 @@ static VOID VblkAnswerResets(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished, VBLK_OU
 
 /*
  * The one order of recovery: stop the device; take what it had finished, give back the rest; start it again. A device
- * that does not stop keeps what it has (I6). Leaves Running, TRUE, or Failed.
+ * that does not stop keeps what it has (I6). Returns the state that this leads to, Running or Failed.
  * Locks: StartIo, or nobody else runs.
  */
-static DECLSPEC_NOINLINE BOOLEAN VblkReset(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished) {
+static DECLSPEC_NOINLINE VBLK_STATE VblkReset(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished) {
     BOOLEAN running = FALSE;
 
     if (!VirtioPciReset(&Adapter->Pci)) {
@@ -277,8 +296,7 @@ static DECLSPEC_NOINLINE BOOLEAN VblkReset(PVBLK_ADAPTER Adapter, PVBLK_LIST Fin
         }
     }
     VblkAnswerResets(Adapter, Finished, running ? VblkOutcomeSuccess : VblkOutcomeDeviceFault);
-    VblkSetState(Adapter, running ? VblkRunning : VblkFailed);
-    return running;
+    return running ? VblkRunning : VblkFailed;
 }
 
 /*
@@ -305,32 +323,31 @@ static VOID VblkLeave(PVBLK_ADAPTER Adapter, BOOLEAN Quiet, PVBLK_LIST Finished)
     VblkSetState(Adapter, VblkGone);
 }
 
-/*
- * Whether another DPC is still giving requests back that the device had finished. A reset is not over before they are
- * back. A barrier comes first: that DPC looks at the state after it has counted down.
- */
-static BOOLEAN VblkIsReturning(PVBLK_ADAPTER Adapter) {
-    return (BOOLEAN)(InterlockedCompareExchange(&Adapter->Returning, 0, 0) != 0);
-}
-
 /* What Resetting is for. TRUE: no request is outstanding any more. */
 static BOOLEAN VblkRecover(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished) {
     if (Adapter->RemoveDue) {
         VblkLeave(Adapter, FALSE, Finished);
         return TRUE;
     }
-    return VblkReset(Adapter, Finished);
+    VblkSetState(Adapter, VblkReset(Adapter, Finished));
+    return (BOOLEAN)(Adapter->State == VblkRunning);
 }
 
+/* From the moment when the state is Running, the DPC may run on another processor: it is the last to be written. */
 BOOLEAN VblkStart(PVBLK_ADAPTER Adapter) {
     VBLK_LIST finished;
-    BOOLEAN running;
+    VBLK_STATE state;
 
     VblkListInitialize(&finished);
-    VblkSetState(Adapter, VblkStarting);
-    running = VblkReset(Adapter, &finished);
+    VblkSetState(Adapter, VblkChanging);
+    VblkAwaitDpcs(Adapter, 1);
+    VblkBeginExclusive(Adapter);
+    state = VblkReset(Adapter, &finished);
+    Adapter->CapacityTold = (BOOLEAN)!Adapter->Dump; /* a dump has no use for being told of another one */
+    VblkEndExclusive(Adapter);
+    VblkSetState(Adapter, state);
     VblkFinishList(Adapter, &finished);
-    return running;
+    return (BOOLEAN)(state == VblkRunning);
 }
 
 /*
@@ -372,13 +389,7 @@ BOOLEAN NTAPI VblkHwInitialize(PVOID DeviceExtension) {
         adapter->Untold = VblkReasonStart;
         return FALSE;
     }
-    VblkBeginExclusive(adapter);
     (VOID)VblkStart(adapter);
-    /* The first capacity is not a change of it. */
-    adapter->UnitAttention = FALSE;
-    adapter->CapacityChangeEvents = 0;
-    VblkUpdateOpen(adapter);
-    VblkEndExclusive(adapter);
     return TRUE;
 }
 
@@ -432,7 +443,7 @@ VOID VblkAbandon(PVBLK_ADAPTER Adapter) {
     VblkSetState(Adapter, VblkResetting);
     Adapter->Queue.Size = 0; /* nothing of it is looked at again */
     Adapter->Aside = NULL;
-    (VOID)VblkReset(Adapter, &finished);
+    VblkSetState(Adapter, VblkReset(Adapter, &finished));
 }
 
 /* A fault that we noticed ourselves: the DPC that sees Resetting performs the reset. [ddi ResetDetected] */
@@ -475,19 +486,11 @@ DECLSPEC_NOINLINE VOID VblkServiceState(PVBLK_ADAPTER Adapter, PVBLK_LIST Finish
     if (Adapter->State == VblkRunning) {
         VblkResume(Adapter);
     }
-    if (Adapter->State == VblkResetting && !VblkIsReturning(Adapter)) {
+    /* A reset is not over before what other DPCs are giving back is back: the last of them asks for one more. */
+    if (Adapter->State == VblkResetting && VblkDpcs(Adapter) < VBLK_DPC_RETURNING) {
         (VOID)VblkRecover(Adapter, Finished);
     }
     VblkReportUntold(Adapter);
-}
-
-/* They are on their way, on another processor, and need no lock of ours. */
-static VOID VblkAwaitReturns(PVBLK_ADAPTER Adapter) {
-    ULONG i;
-
-    for (i = 0; i < RETURN_STALLS && VblkIsReturning(Adapter); i++) {
-        VirtioStall(RETURN_STALL_US);
-    }
 }
 
 /* IRQL: DISPATCH. Locks: StartIo, held. [ddi HW_RESET_BUS] */
@@ -503,7 +506,7 @@ BOOLEAN NTAPI VblkHwResetBus(PVOID DeviceExtension, ULONG PathId) {
     if (!VblkIsResettable(adapter)) {
         return FALSE;
     }
-    VblkAwaitReturns(adapter);
+    VblkAwaitDpcs(adapter, VBLK_DPC_RETURNING); /* what they are giving back is not in flight, and not back */
     VblkBeginExclusive(adapter);
     VblkListInitialize(&finished);
     VblkSetState(adapter, VblkResetting);
@@ -518,6 +521,7 @@ BOOLEAN NTAPI VblkHwResetBus(PVOID DeviceExtension, ULONG PathId) {
 /* May come when the hardware is absent already: then nothing answers, and the state becomes Failed. */
 static VOID VblkStop(PVBLK_ADAPTER Adapter) {
     VBLK_LIST finished;
+    BOOLEAN stopped;
 
     switch (Adapter->State) {
     case VblkFound:
@@ -527,14 +531,18 @@ static VOID VblkStop(PVBLK_ADAPTER Adapter) {
     default:
         break;
     }
-    if (!VirtioPciReset(&Adapter->Pci)) {
-        VblkSetState(Adapter, VblkFailed);
-        return;
-    }
+    /* A DPC that nobody waits for may still run: from here on it does nothing, and the one that runs ends. */
+    VblkSetState(Adapter, VblkChanging);
+    VblkAwaitDpcs(Adapter, 1);
+    VblkBeginExclusive(Adapter);
     VblkListInitialize(&finished);
-    VblkTakeAll(Adapter, &finished, VblkOutcomeBusReset);
-    VblkAnswerResets(Adapter, &finished, VblkOutcomeSuccess);
-    VblkSetState(Adapter, VblkStopped);
+    stopped = VirtioPciReset(&Adapter->Pci);
+    if (stopped) {
+        VblkTakeAll(Adapter, &finished, VblkOutcomeBusReset);
+        VblkAnswerResets(Adapter, &finished, VblkOutcomeSuccess);
+    }
+    VblkEndExclusive(Adapter);
+    VblkSetState(Adapter, stopped ? VblkStopped : VblkFailed);
     VblkFinishList(Adapter, &finished);
 }
 
@@ -554,25 +562,19 @@ static VOID VblkListControlTypes(PSCSI_SUPPORTED_CONTROL_TYPE_LIST List) {
 SCSI_ADAPTER_CONTROL_STATUS NTAPI VblkHwAdapterControl(PVOID DeviceExtension, SCSI_ADAPTER_CONTROL_TYPE ControlType,
                                                        PVOID Parameters) {
     PVBLK_ADAPTER adapter = (PVBLK_ADAPTER)DeviceExtension;
-    BOOLEAN running;
 
     switch (ControlType) {
     case ScsiQuerySupportedControlTypes:
         VblkListControlTypes((PSCSI_SUPPORTED_CONTROL_TYPE_LIST)Parameters);
         return ScsiAdapterControlSuccess;
     case ScsiStopAdapter:
-        VblkBeginExclusive(adapter);
         VblkStop(adapter);
-        VblkEndExclusive(adapter);
         return ScsiAdapterControlSuccess;
     case ScsiRestartAdapter:
         if (adapter->State != VblkStopped && adapter->State != VblkFailed) {
             return ScsiAdapterControlUnsuccessful;
         }
-        VblkBeginExclusive(adapter);
-        running = VblkStart(adapter);
-        VblkEndExclusive(adapter);
-        return running ? ScsiAdapterControlSuccess : ScsiAdapterControlUnsuccessful;
+        return VblkStart(adapter) ? ScsiAdapterControlSuccess : ScsiAdapterControlUnsuccessful;
     default:
         return ScsiAdapterControlUnsuccessful;
     }

@@ -327,7 +327,7 @@ static VBLK_OUTCOME VblkGate(PVBLK_ADAPTER Adapter) {
     switch (Adapter->State) {
     case VblkRunning:
         return VblkOutcomePending;
-    case VblkStarting:
+    case VblkChanging:
     case VblkResetting:
     case VblkStopped:
         return VblkOutcomeBusy;

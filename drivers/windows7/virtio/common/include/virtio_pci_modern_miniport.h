@@ -10,7 +10,7 @@
  *   VirtioPciNegotiate       features: offered & wanted, FEATURES_OK, read back
  *   VirtioPciReadConfig      device configuration between equal generations
  *   VirtioPciSetConfigVector, VirtioPciSetupQueue   vectors are confirmed by reading them back
- *   VirtioPciDriverOk
+ *   VirtioPciDriverOk        read back
  * Later: VirtioPciNotify (the doorbell), VirtioPciReadIsr (reading acknowledges), VirtioPciStatus.
  * Any failure: VirtioPciFail sets FAILED, and VirtioPciReset starts again.
  *
@@ -87,7 +87,7 @@ typedef struct _VIRTIO_PCI_QUEUE {
 
 BOOLEAN VirtioPciReset(PVIRTIO_PCI Device);
 VOID VirtioPciBegin(PVIRTIO_PCI Device);
-VOID VirtioPciDriverOk(PVIRTIO_PCI Device);
+BOOLEAN VirtioPciDriverOk(PVIRTIO_PCI Device);
 VOID VirtioPciFail(PVIRTIO_PCI Device);
 /* VIRTIO_STATUS_ABSENT if no device answers. */
 UCHAR VirtioPciStatus(PVIRTIO_PCI Device);

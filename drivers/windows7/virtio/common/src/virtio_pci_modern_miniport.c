@@ -56,8 +56,17 @@ VOID VirtioPciBegin(PVIRTIO_PCI Device) {
     VirtioPciAddStatus(Device, VIRTIO_STATUS_DRIVER);
 }
 
-VOID VirtioPciDriverOk(PVIRTIO_PCI Device) {
-    VirtioPciAddStatus(Device, VIRTIO_STATUS_DRIVER_OK);
+/* Adds Bit, and looks whether the device has it now. */
+static BOOLEAN VirtioPciReachStatus(PVIRTIO_PCI Device, UCHAR Bit) {
+    UCHAR status;
+
+    VirtioPciAddStatus(Device, Bit);
+    status = VirtioPciStatus(Device);
+    return status != VIRTIO_STATUS_ABSENT && (status & Bit) != 0;
+}
+
+BOOLEAN VirtioPciDriverOk(PVIRTIO_PCI Device) {
+    return VirtioPciReachStatus(Device, VIRTIO_STATUS_DRIVER_OK);
 }
 
 VOID VirtioPciFail(PVIRTIO_PCI Device) {
@@ -82,16 +91,12 @@ ULONGLONG VirtioPciOfferedFeatures(PVIRTIO_PCI Device) {
 
 /* [virtio 3.1.1] steps 4 to 6 */
 BOOLEAN VirtioPciNegotiate(PVIRTIO_PCI Device, ULONGLONG Features) {
-    UCHAR status;
-
     VIRTIO_ASSERT((Features & VIRTIO_FEATURE(VIRTIO_F_VERSION_1)) != 0);
     VirtioWrite32(Device->Context, COMMON(Device, driver_feature_select), 0);
     VirtioWrite32(Device->Context, COMMON(Device, driver_feature), (ULONG)Features);
     VirtioWrite32(Device->Context, COMMON(Device, driver_feature_select), 1);
     VirtioWrite32(Device->Context, COMMON(Device, driver_feature), (ULONG)(Features >> 32));
-    VirtioPciAddStatus(Device, VIRTIO_STATUS_FEATURES_OK);
-    status = VirtioPciStatus(Device);
-    return status != VIRTIO_STATUS_ABSENT && (status & VIRTIO_STATUS_FEATURES_OK) != 0;
+    return VirtioPciReachStatus(Device, VIRTIO_STATUS_FEATURES_OK);
 }
 
 UCHAR VirtioPciConfigGeneration(PVIRTIO_PCI Device) {

@@ -350,7 +350,7 @@ static void bring_up_touches_the_registers_in_the_specified_order(void **state) 
     assert_true(VirtioPciReadConfig(&pci, 0, &capacity, sizeof(capacity)));
     assert_true(VirtioPciSetConfigVector(&pci, 0));
     assert_true(VirtioPciSetupQueue(&pci, &queue));
-    VirtioPciDriverOk(&pci);
+    assert_true(VirtioPciDriverOk(&pci));
     VirtioPciNotify(&pci, &queue);
     assert_string_equal(fake.log, bring_up);
     assert_int_equal(fake.accepted, features);
@@ -363,7 +363,7 @@ static void status_bits_are_only_added(void **state) {
     fake_reset();
     fake.status = VIRTIO_STATUS_DEVICE_NEEDS_RESET;
     VirtioPciBegin(&pci);
-    VirtioPciDriverOk(&pci);
+    assert_true(VirtioPciDriverOk(&pci));
     VirtioPciFail(&pci);
     assert_int_equal(VirtioPciStatus(&pci), 0xC7);
 }
@@ -403,7 +403,7 @@ static void absent_device_gives_no_answer(void **state) {
     fake_reset();
     fake.absent = true;
     VirtioPciBegin(&pci);
-    VirtioPciDriverOk(&pci);
+    assert_true(VirtioPciDriverOk(&pci));
     VirtioPciFail(&pci);
     assert_string_equal(fake.log, "");
     assert_false(VirtioPciReset(&pci));
