@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """Fuzz corpora as text: tests/corpus/TARGET.hex holds an input per line, in hexadecimal.
 
+TARGET-found.hex has those that once showed a finding; they are added by hand and stay.
+
 corpus.py unpack TARGET DIRECTORY   writes each input to a file of its own
 corpus.py pack TARGET DIRECTORY     makes the .hex of a directory's files, which a fuzzer has merged
 """
@@ -15,7 +17,8 @@ TARGETS = ("device", "options", "pe", "rings", "scenario", "windows")
 
 
 def inputs(target):
-    lines = (CORPUS / f"{target}.hex").read_text(encoding="ascii").splitlines()
+    files = [CORPUS / f"{target}.hex", CORPUS / f"{target}-found.hex"]
+    lines = [line for file in files if file.exists() for line in file.read_text(encoding="ascii").splitlines()]
     return [bytes.fromhex(line) for line in lines if not line.startswith("#")]
 
 
@@ -31,7 +34,10 @@ def unpack(target, directory):
 
 
 def pack(target, directory):
+    found = CORPUS / f"{target}-found.hex"
+    known = found.read_text(encoding="ascii").split() if found.exists() else []
     data = {path.read_bytes() for path in pathlib.Path(directory).iterdir() if path.is_file()} - {b""}
+    data = {one for one in data if one.hex() not in known}
     text = HEAD.format(target) + "".join(f"{one.hex()}\n" for one in sorted(data, key=lambda one: (len(one), one)))
     (CORPUS / f"{target}.hex").write_text(text, encoding="ascii")
 
