@@ -21,6 +21,9 @@ WORK = REPOSITORY / "build" / "fuzz"
 OUT = REPOSITORY / "out"
 LONGEST = {"device": 400, "windows": 400, "options": 300, "pe": 600, "rings": 400, "scenario": 700}
 MERGE = ["-merge=1", "-set_cover_merge=1", "-use_counters=0"]
+STATISTICS = [r"number_of_executed_units: +(\d+)", r"average_exec_per_sec: +(\d+)", r" cov: (\d+)",
+              r"(\d+) inline 8-bit"]
+FOUND = r"Test unit written to (\S+)"
 BLOCK = 500  # runs by seed at a time
 
 
@@ -49,12 +52,12 @@ def fuzz_target(target, seconds):
                             stderr=subprocess.STDOUT, text=True, errors="replace")
     (WORK / f"{target}.log").write_text(result.stdout)
     good = result.returncode == 0
-    print(f"{'ok  ' if good else 'FAIL'} {target:9} {last(r'number_of_executed_units: +(\d+)', result.stdout):>9} runs"
-          f"{last(r'average_exec_per_sec: +(\d+)', result.stdout):>8} per second,"
-          f" {last(r' cov: (\d+)', result.stdout)} of {last(r'(\d+) inline 8-bit', result.stdout)} edges", flush=True)
+    runs, rate, reached, edges = (last(pattern, result.stdout) for pattern in STATISTICS)
+    print(f"{'ok  ' if good else 'FAIL'} {target:9}{runs:>9} runs{rate:>8} per second, {reached} of {edges} edges",
+          flush=True)
     if not good:
         print(complaint(result.stdout), end="")
-        print(f"     {program(target)} {last(r'Test unit written to (\S+)', result.stdout, '')}", flush=True)
+        print(f"     {program(target)} {last(FOUND, result.stdout, '')}", flush=True)
     return good
 
 
