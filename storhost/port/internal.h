@@ -50,6 +50,7 @@ struct slot {
 	uint32_t page_count, offset, elements;
 	void *mapped;                /* window of a mapped buffer */
 	uint64_t deadline, sequence; /* sequence: in the order in which they were prepared */
+	uint64_t started;            /* and in that in which HwStartIo got them */
 	UCHAR tag;
 	uint64_t extension_address;
 };
@@ -117,7 +118,7 @@ struct port {
 
 	struct slot *slots, *free_slots, *last_free;
 	unsigned slot_count;
-	uint64_t sequence;
+	uint64_t sequence, starts;
 	UCHAR next_tag;
 	bool tag_taken[SP_UNTAGGED]; /* by a slot that is not free */
 	uint8_t *srb_window, *list_window;
@@ -140,8 +141,8 @@ struct port {
 	unsigned failed_resets;
 	int countdown;
 	struct port_request reset_request;
-	struct gate *drained; /* opened when nothing is outstanding any more */
-	uint64_t reset_deadline, reset_sequence;
+	struct gate *drained;                   /* opened when nothing is outstanding any more */
+	uint64_t reset_deadline, reset_started; /* reset_started: what started before is older than the reset */
 
 	struct port_limits limits;
 	struct port_stats stats;

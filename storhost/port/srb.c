@@ -505,6 +505,9 @@ void slot_start(struct slot *slot)
 	irql = lock_acquire(&port->startio, 0);
 	if (__atomic_compare_exchange_n(&slot->state, &building, SLOT_STARTED, false, __ATOMIC_ACQ_REL,
 					__ATOMIC_ACQUIRE)) {
+		slot->started = port->starts++;
+		if (slot->request == &port->reset_request)
+			port->reset_started = slot->started;
 		callback_enter(&frame, CB_START_IO);
 		port->init.HwStartIo(port->extension, srb);
 		callback_leave(&frame);
