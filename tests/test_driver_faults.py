@@ -25,6 +25,7 @@ MISTAKES = {
     "BreakConfigVirtual": ("CONFIG-VIRTUAL", "VirtualDevice"),
     "BreakControlList": ("CONTROL-LIST", "entry 5"),
     "BreakControlTypes": ("CONTROL-TYPES", "restart 0"),
+    "BreakDataOverrun": ("DATA-OVERRUN", "of a buffer of"),
     "BreakDeviceProtocol": ("DEVICE-PROTOCOL", "ISR status"),
     "BreakDmaMemory": ("DMA-MEMORY", "at 0x3000"),
     "BreakDpcInit": ("DPC-INIT", "never initialised"),

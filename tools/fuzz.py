@@ -19,7 +19,7 @@ REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 TARGETS = REPOSITORY / "build" / "native-asan" / "storhost" / "tests" / "fuzz"
 WORK = REPOSITORY / "build" / "fuzz"
 OUT = REPOSITORY / "out"
-LONGEST = {"device": 400, "windows": 400, "options": 300, "pe": 600, "rings": 400, "scenario": 700}
+LONGEST = {"device": 400, "windows": 400, "options": 300, "pe": 600, "rings": 400, "scenario": 2000}
 MERGE = ["-merge=1", "-set_cover_merge=1", "-use_counters=0"]
 STATISTICS = [r"number_of_executed_units: +(\d+)", r"average_exec_per_sec: +(\d+)", r" cov: (\d+)",
               r"(\d+) inline 8-bit"]

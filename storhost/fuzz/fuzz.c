@@ -67,7 +67,7 @@ static bool excuses(enum rule rule)
 	if (!fuzz->liar || !liar_lied(fuzz->liar))
 		return false;
 	return rule == RULE_DMA_MEMORY || rule == RULE_DEVICE_PROTOCOL || rule == RULE_IRQ_STORM ||
-	       rule == RULE_SRB_LOST;
+	       rule == RULE_SRB_LOST || rule == RULE_DATA_OVERRUN;
 }
 
 /* ---- set-up ---- */
@@ -88,11 +88,10 @@ static struct device *create_device(struct fuzz *fuzz, bool lies)
 		if (!lies &&
 		    (!strncmp(item, "fault", 5) || !strncmp(item, "caps", 4) || !strncmp(item, "registers", 9)))
 			continue;
-		if (getenv("FUZZ_TRACE"))
-			fprintf(stderr, "option %s\n", item);
 		if (!virtio_blk_parse(&options, item, &err))
 			fuzz_note("device: %s", item);
 	}
+	fuzz->broken = options.fault || options.pci.caps || options.pci.registers || options.id;
 	options.id_delay %= DELAY_MAX;
 	options.pci.reset_reads %= DELAY_MAX;
 	if (fuzz->port_options.interrupts == INTERRUPT_MSI && !options.pci.msi_vectors)
@@ -191,7 +190,7 @@ static void play(struct fuzz *fuzz, enum fuzz_side side)
 	if (!fuzz->device)
 		return;
 	if (side == FUZZ_DEVICE)
-		fuzz->liar = liar_create(fuzz->device, fuzz->input);
+		fuzz->liar = liar_create(fuzz->device, fuzz->broken, fuzz->input);
 	if (fuzz_start(fuzz))
 		side == FUZZ_DEVICE ? side_device(fuzz) : side_windows(fuzz);
 	if (!cpu_dead())

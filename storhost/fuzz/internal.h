@@ -24,6 +24,7 @@ struct fuzz {
 	struct model *model; /* NULL: what the medium holds is not looked at */
 	uint64_t blocks;
 	uint32_t block_size;
+	bool broken;  /* the honest one is told to be wrong in some respect */
 	bool running; /* the driver takes requests */
 };
 
@@ -39,9 +40,9 @@ int fuzz_disk(void);
 
 /*
  * A device that is `honest` but for what the input says: it changes bytes of what is read and of what was written to
- * memory, raises interrupts, holds work back. Owns honest.
+ * memory, raises interrupts, holds work back. lied: it is not honest to begin with. Owns honest.
  */
-struct device *liar_create(struct device *honest, struct input *input);
+struct device *liar_create(struct device *honest, bool lied, struct input *input);
 /* Whether memory or protocol can still be blamed on the driver: not once the device has lied about what it owns. */
 bool liar_lied(const struct device *device);
 

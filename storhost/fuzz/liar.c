@@ -260,7 +260,7 @@ static void liar_destroy(struct device *dev)
 }
 
 /* The port attaches its bus to the liar; the honest device gets it with the liar in between. */
-struct device *liar_create(struct device *honest, struct input *input)
+struct device *liar_create(struct device *honest, bool lied, struct input *input)
 {
 	static const struct device_ops ops = {
 		.name = "a device that lies",
@@ -290,6 +290,7 @@ struct device *liar_create(struct device *honest, struct input *input)
 	liar->dev.ops = &ops;
 	liar->honest = honest;
 	liar->input = input;
+	liar->lied = lied;
 	device_attach(honest, &bus);
 	for (unsigned count = input_below(input, PATCHES + 1); count; count--)
 		patch_take(liar);

@@ -333,17 +333,17 @@ static void ask_function(struct fuzz *fuzz)
 static void ask_ioctl(struct fuzz *fuzz)
 {
 	struct input *input = fuzz->input;
-	uint8_t what = input_byte(input);
+	uint8_t what = input_byte(input), odd = what & 15;
 	struct asked *asked = prepare(fuzz, SRB_FUNCTION_IO_CONTROL, take_length(input));
 	SRB_IO_CONTROL control = {
-		.HeaderLength = what & 1 ? (ULONG)input_number(input, 4) : sizeof(control),
+		.HeaderLength = odd == 1 ? (ULONG)input_number(input, 4) : sizeof(control),
 		.Timeout = TIMEOUT_S,
-		.ControlCode = what & 2 ? (ULONG)input_number(input, 4) : 0x8000a001u + (what >> 7),
-		.Length = what & 4 ? (ULONG)input_number(input, 4) : input_byte(input),
+		.ControlCode = odd == 2 ? (ULONG)input_number(input, 4) : 0x8000a001u + (what >> 7),
+		.Length = odd == 3 ? (ULONG)input_number(input, 4) : input_byte(input),
 	};
 
 	memcpy(control.Signature, "AEROVBLK", sizeof(control.Signature));
-	if (what & 8)
+	if (odd == 4)
 		control.Signature[input_below(input, 8)] = input_byte(input);
 	memcpy(asked->data, &control,
 	       asked->request.length < sizeof(control) ? asked->request.length : sizeof(control));

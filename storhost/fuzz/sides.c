@@ -41,6 +41,8 @@ static void transition(struct fuzz *fuzz, unsigned which)
 	default:
 		good = false;
 		port_surprise_remove(fuzz->port, &err);
+		if (fuzz->model)
+			model_power_lost(fuzz->model);
 		break;
 	}
 	fuzz->running = good && !cpu_dead();

@@ -36,7 +36,7 @@ int image_inspect(const char *path, struct image_facts *facts, struct error *err
 
 struct image;
 
-/* Maps it and binds its imports. */
+/* Maps it and binds its imports. -1: *out is as it was. */
 int image_load(const char *path, struct image **out, struct error *err);
 void *image_entry(const struct image *image);
 /* Whether the address lies in the driver; offset (may be NULL) from its beginning. */

@@ -47,7 +47,7 @@ struct slot {
 	struct port_request *request; /* whose answer this is; NULL: the port has given it up */
 	uint8_t sense_copy[255], sense_length;
 	uint64_t *pages; /* bus addresses of the data pages */
-	uint32_t page_count, offset, elements;
+	uint32_t data_length, page_count, offset, elements;
 	void *mapped;                /* window of a mapped buffer */
 	uint64_t deadline, sequence; /* sequence: in the order in which they were prepared */
 	uint64_t started;            /* and in that in which HwStartIo got them */

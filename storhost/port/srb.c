@@ -124,6 +124,43 @@ static void window_destroy(uint8_t *window, size_t pages)
 	phys_unmap(window, pages);
 }
 
+/* The bytes of the buffer's pages that lie before it, or behind it. */
+static uint8_t *data_beside(const struct slot *slot, bool behind, uint32_t *length)
+{
+	uint32_t end = (slot->offset + slot->data_length - 1) % PHYS_PAGE + 1;
+	uint8_t *page = phys_host(slot->pages[behind ? slot->page_count - 1 : 0]);
+
+	*length = behind ? PHYS_PAGE - end : slot->offset;
+	return behind ? page + end : page;
+}
+
+static void data_guard(struct slot *slot)
+{
+	uint32_t length;
+
+	for (int behind = 0; behind < 2; behind++) {
+		uint8_t *bytes = data_beside(slot, behind, &length);
+
+		memset(bytes, UNWRITTEN, length);
+	}
+}
+
+static void data_check_guard(const struct slot *slot)
+{
+	uint32_t length, at;
+
+	for (int behind = 0; behind < 2 && slot->page_count; behind++) {
+		const uint8_t *bytes = data_beside(slot, behind, &length);
+
+		for (at = 0; at < length && bytes[at] == UNWRITTEN; at++)
+			;
+		if (at < length)
+			verify_report(RULE_DATA_OVERRUN, 0, "byte %lld of a buffer of %u bytes was written",
+				      behind ? (long long)slot->data_length + at : (long long)at - length,
+				      slot->data_length);
+	}
+}
+
 static void data_release(struct slot *slot)
 {
 	if (slot->mapped)
@@ -301,6 +338,7 @@ static bool data_allocate(struct slot *slot)
 	enum phys_use use = request->direction == DIRECTION_IN ? PHYS_FROM_DEVICE : PHYS_TO_DEVICE;
 	uint32_t pages;
 
+	slot->data_length = request->length;
 	slot->offset = slot->port->dump ? 0 : buffer_offset(slot->port, request->length);
 	pages = (slot->offset + request->length + PHYS_PAGE - 1) / PHYS_PAGE;
 	if (pages > SGL_MAX)
@@ -324,6 +362,7 @@ static bool data_allocate(struct slot *slot)
 		slot->pages[slot->page_count] = page;
 	}
 	data_copy(slot, request, true);
+	data_guard(slot);
 	return true;
 }
 
@@ -587,6 +626,7 @@ static void slot_finish(struct work *work)
 	struct port *port = slot->port;
 	bool busy = came_back_busy(slot);
 
+	data_check_guard(slot);
 	data_release(slot);
 	slot_give_back(slot);
 	if (request)
@@ -612,7 +652,7 @@ static void sense_take(struct slot *slot, uint32_t room, uintptr_t pc)
 	for (uint32_t i = room; i < SENSE_BYTES; i++) {
 		if (slot->sense[i] == UNWRITTEN)
 			continue;
-		verify_report(RULE_MEMORY_OVERRUN, pc, "byte %u of a sense buffer of %u bytes was written", i, room);
+		verify_report(RULE_DATA_OVERRUN, pc, "byte %u of a sense buffer of %u bytes was written", i, room);
 		break;
 	}
 
