@@ -10,7 +10,7 @@ endef
 
 SECONDS ?= 60
 
-.PHONY: help run test matrix soak drivers host checks format clean fuzz coverage
+.PHONY: help run test matrix soak drivers host docs checks format clean fuzz coverage
 
 help:
 	@echo 'make run      real job: a file system written and read through the Windows 7 driver'
@@ -21,6 +21,7 @@ help:
 	@echo 'make host     storhost and its nbdkit plugin              -> out/bin/, out/lib/'
 	@echo 'make fuzz     SECONDS=60: hostile devices, a Windows that asks anything, spoilt files'
 	@echo 'make coverage lines and branches of the driver that tests and corpora reach'
+	@echo 'make docs     docs/storport-rules.md, from the table of rules'
 	@echo 'make checks   source rules only (seconds)'
 	@echo 'make format   clang-format, in place'
 	@echo 'make clean    removes build/ and out/'
@@ -45,6 +46,9 @@ host: deps-build
 	@mkdir -p build
 	@$(call build,host)
 	@$(call build,host-x86)
+
+docs: host
+	@out/bin/storhost rules --markdown >docs/storport-rules.md
 
 $(DRIVERS): deps-build
 	@mkdir -p build

@@ -242,7 +242,7 @@ def test_a_request_longer_than_the_adapter_takes_is_refused_before_it_is_sent(x6
 
 
 def test_a_driver_that_crashes_leaves_no_device(miniports, disk, tmp_path):
-    result = hosting.storhost("sg", miniports["x64"].driver("BreakFaultNull"), *hosting.options(
+    result = hosting.storhost("sg", miniports["x64"].driver("BreakDriverFault"), *hosting.options(
         disk=disk(hosting.MIB), interrupts="intx", seed=1), "--", "sh", "-c",
         f"sg_turs {linux_scsi.DEVICE}; sg_turs {linux_scsi.DEVICE}; exit 0")
     assert result.returncode == 1 and result.stderr.count("No such device") >= 2, result.told

@@ -49,6 +49,19 @@ bool bus_write(const struct device_bus *bus, uint64_t addr, const void *buf, siz
 	return true;
 }
 
+bool bus_granted(const struct device_bus *bus, uint64_t addr, uint64_t len, bool write)
+{
+	while (len) {
+		uint32_t part = (uint32_t)page_part(addr, len < BUS_PAGE ? (size_t)len : BUS_PAGE);
+
+		if (!bus->granted(bus->opaque, addr, part, write))
+			return false;
+		addr += part;
+		len -= part;
+	}
+	return true;
+}
+
 bool bus_load16(const struct device_bus *bus, uint64_t addr, uint16_t *value)
 {
 	const uint16_t *cell = bus->translate(bus->opaque, addr, sizeof(*cell), false);
@@ -69,7 +82,7 @@ bool bus_store16(const struct device_bus *bus, uint64_t addr, uint16_t value)
 	return true;
 }
 
-void bus_blame(const struct device_bus *bus, const char *clause, const char *fmt, ...)
+void bus_blame(const struct device_bus *bus, enum rule rule, const char *clause, const char *fmt, ...)
 {
 	char text[256];
 	va_list ap;
@@ -77,5 +90,5 @@ void bus_blame(const struct device_bus *bus, const char *clause, const char *fmt
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	bus->blame(bus->opaque, clause, text);
+	bus->blame(bus->opaque, rule, clause, text);
 }

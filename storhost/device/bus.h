@@ -22,8 +22,13 @@ bool bus_write(const struct device_bus *bus, uint64_t addr, const void *buf, siz
 bool bus_load16(const struct device_bus *bus, uint64_t addr, uint16_t *value);
 bool bus_store16(const struct device_bus *bus, uint64_t addr, uint16_t value);
 
+/*
+ * Whether a descriptor may name [addr, addr+len) as memory to read, or to write. False: the machine has reported it.
+ */
+bool bus_granted(const struct device_bus *bus, uint64_t addr, uint64_t len, bool write);
+
 /* clause: of the contract or the specification. One sentence without a full stop. */
-void bus_blame(const struct device_bus *bus, const char *clause, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+void bus_blame(const struct device_bus *bus, enum rule rule, const char *clause, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 
 #endif

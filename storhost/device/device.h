@@ -21,6 +21,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "verify/verify.h"
+
 struct device;
 
 /*
@@ -36,11 +38,16 @@ struct device_bus {
 	 * a device asks page by page (no call may cross a 4 KiB boundary). Valid until the next call.
 	 */
 	void *(*translate)(void *opaque, uint64_t addr, uint32_t len, bool write);
+	/*
+	 * Whether a descriptor may name [addr, addr+len), inside one page, as memory for the device to read or write.
+	 * False is reported as the driver's fault.
+	 */
+	bool (*granted)(void *opaque, uint64_t addr, uint32_t len, bool write);
 	void (*set_intx)(void *opaque, bool asserted);                 /* level of INTA# */
 	void (*msi_write)(void *opaque, uint64_t addr, uint32_t data); /* one message, MSI or MSI-X */
 	void (*wake)(void *opaque);                                    /* device_step has something to do */
-	/* The device saw the driver break the protocol. clause: of the contract or the specification. */
-	void (*blame)(void *opaque, const char *clause, const char *text);
+	/* The device saw the driver break a rule. clause: of the contract or the specification. */
+	void (*blame)(void *opaque, enum rule rule, const char *clause, const char *text);
 };
 
 /* Counters, never reset. Read them when the device is quiet. */
@@ -75,6 +82,8 @@ struct device_ops {
 	 * what it was built to do wrong.
 	 */
 	bool (*owes)(struct device *dev);
+	/* Whether the driver has set it to work, so that it may reach memory and interrupt. */
+	bool (*running)(struct device *dev);
 	/* Power was lost and came back: everything but the medium is as after power-on. */
 	void (*power_cycle)(struct device *dev);
 	const struct device_stats *(*stats)(struct device *dev);

@@ -134,6 +134,12 @@ static unsigned blk_config_field(unsigned offset)
 	return offset < sizeof(width) ? width[offset] : 0;
 }
 
+/* [virtio 5.2.4] */
+static bool blk_config_wide(unsigned offset)
+{
+	return offset < offsetof(struct virtio_blk_config, size_max);
+}
+
 static uint8_t blk_config_read(void *opaque, unsigned offset)
 {
 	const struct virtio_blk *blk = opaque;
@@ -239,6 +245,7 @@ static bool blk_stop(void *opaque)
 static const struct virtio_pci_type blk_type = {
 	.config_length = sizeof(struct virtio_blk_config),
 	.config_field = blk_config_field,
+	.config_wide = blk_config_wide,
 	.config_read = blk_config_read,
 	.config_write = blk_config_write,
 	.negotiated = blk_negotiated,
@@ -298,14 +305,15 @@ static bool segments_fit(struct virtio_blk *blk, const struct request *r, bool w
 
 		if (segment[i].len <= (uint64_t)blk->options.size_max + besides)
 			continue;
-		bus_blame(&blk->dev.bus, "virtio 5.2.6.1", "a data segment has %u bytes, size_max is %u",
-			  segment[i].len, blk->options.size_max);
+		bus_blame(&blk->dev.bus, RULE_BLOCK_DATA, "virtio 5.2.6.1",
+			  "a data segment has %u bytes, size_max is %u", segment[i].len, blk->options.size_max);
 		return false;
 	}
 	if (r->sector * SECTOR % block == 0 && r->bytes % block == 0)
 		return true;
-	bus_blame(&blk->dev.bus, "virtio 5.2.5", "a request of %llu bytes at sector %llu is not whole blocks of %u",
-		  (unsigned long long)r->bytes, (unsigned long long)r->sector, block);
+	bus_blame(&blk->dev.bus, RULE_BLOCK_DATA, "virtio 5.2.5",
+		  "a request of %llu bytes at sector %llu is not whole blocks of %u", (unsigned long long)r->bytes,
+		  (unsigned long long)r->sector, block);
 	return false;
 }
 
@@ -319,24 +327,26 @@ static uint8_t judge_transfer(struct virtio_blk *blk, const struct request *r)
 	uint32_t seg_max = blk->options.seg_max ? blk->options.seg_max : 1;
 
 	if (write ? r->chain.writable_bytes != 1 : r->chain.readable_bytes != sizeof(struct virtio_blk_req)) {
-		bus_blame(bus, "virtio 5.2.6", "request type %u has data of the other direction", r->type);
+		bus_blame(bus, RULE_BLOCK_REQUEST, "virtio 5.2.6", "request type %u has data of the other direction",
+			  r->type);
 		return VIRTIO_BLK_S_IOERR;
 	}
 	if (segments == 0 || (offers(blk, VIRTIO_BLK_F_SEG_MAX) && segments > seg_max)) {
-		bus_blame(bus, "contract 3.1", "a request has %u data segments, seg_max is %u", segments,
-			  blk->options.seg_max);
+		bus_blame(bus, RULE_BLOCK_DATA, "contract 3.1", "a request has %u data segments, seg_max is %u",
+			  segments, blk->options.seg_max);
 		return VIRTIO_BLK_S_IOERR;
 	}
 	if (r->bytes % SECTOR) {
-		bus_blame(bus, "contract 3.1", "a request has %llu bytes of data, not a multiple of 512",
-			  (unsigned long long)r->bytes);
+		bus_blame(bus, RULE_BLOCK_DATA, "contract 3.1",
+			  "a request has %llu bytes of data, not a multiple of 512", (unsigned long long)r->bytes);
 		return VIRTIO_BLK_S_IOERR;
 	}
 	if (!segments_fit(blk, r, write))
 		return VIRTIO_BLK_S_IOERR;
 	if (past(r, blk->capacity_shown))
-		bus_blame(bus, "virtio 5.2.6.1", "a request goes past the capacity: sector %llu, %llu bytes",
-			  (unsigned long long)r->sector, (unsigned long long)r->bytes);
+		bus_blame(bus, RULE_BLOCK_CAPACITY, "virtio 5.2.6.1",
+			  "a request goes past the capacity: sector %llu, %llu bytes", (unsigned long long)r->sector,
+			  (unsigned long long)r->bytes);
 	if (write && offers(blk, VIRTIO_BLK_F_RO))
 		return VIRTIO_BLK_S_IOERR;
 	return VIRTIO_BLK_S_OK;
@@ -352,13 +362,13 @@ static uint8_t judge_ranges(struct virtio_blk *blk, const struct request *r, uin
 	if (!offers(blk, discard ? VIRTIO_BLK_F_DISCARD : VIRTIO_BLK_F_WRITE_ZEROES))
 		return VIRTIO_BLK_S_UNSUPP;
 	if (!virtio_pci_negotiated(&blk->vp, discard ? VIRTIO_BLK_F_DISCARD : VIRTIO_BLK_F_WRITE_ZEROES)) {
-		bus_blame(bus, "virtio 5.2.6.1", "request type %u was not negotiated", r->type);
+		bus_blame(bus, RULE_BLOCK_FEATURE, "virtio 5.2.6.1", "request type %u was not negotiated", r->type);
 		return VIRTIO_BLK_S_UNSUPP;
 	}
 	if (r->sector || r->chain.writable_bytes != 1 || !bytes ||
 	    bytes % sizeof(struct virtio_blk_discard_write_zeroes) ||
 	    bytes / sizeof(struct virtio_blk_discard_write_zeroes) > limit) {
-		bus_blame(bus, "virtio 5.2.6.1",
+		bus_blame(bus, RULE_BLOCK_FIELDS, "virtio 5.2.6.1",
 			  "request type %u has sector %llu and %llu bytes of ranges, of which %u go", r->type,
 			  (unsigned long long)r->sector, (unsigned long long)bytes, limit);
 		return VIRTIO_BLK_S_IOERR;
@@ -376,7 +386,7 @@ static uint8_t judge_id(struct virtio_blk *blk, uint64_t writable)
 		return VIRTIO_BLK_S_UNSUPP;
 	if (writable == VIRTIO_BLK_ID_BYTES)
 		return VIRTIO_BLK_S_OK;
-	bus_blame(&blk->dev.bus, "virtio 5.2.6.1", "GET_ID has %llu bytes of data and not 20",
+	bus_blame(&blk->dev.bus, RULE_BLOCK_DATA, "virtio 5.2.6.1", "GET_ID has %llu bytes of data and not 20",
 		  (unsigned long long)writable);
 	return VIRTIO_BLK_S_IOERR;
 }
@@ -398,10 +408,10 @@ static uint8_t judge(struct virtio_blk *blk, struct request *r)
 		if (!offers(blk, VIRTIO_BLK_F_FLUSH))
 			return VIRTIO_BLK_S_UNSUPP;
 		if (r->sector)
-			bus_blame(bus, "virtio 5.2.6.1", "a FLUSH has sector %llu and not 0",
+			bus_blame(bus, RULE_BLOCK_FIELDS, "virtio 5.2.6.1", "a FLUSH has sector %llu and not 0",
 				  (unsigned long long)r->sector);
 		if (readable || writable)
-			bus_blame(bus, "virtio 5.2.6.1", "a FLUSH has data");
+			bus_blame(bus, RULE_BLOCK_FIELDS, "virtio 5.2.6.1", "a FLUSH has data");
 		return VIRTIO_BLK_S_OK;
 	case VIRTIO_BLK_T_GET_ID:
 		return judge_id(blk, writable);
@@ -417,8 +427,9 @@ static uint8_t judge(struct virtio_blk *blk, struct request *r)
 /* Breaks the ring: the chain is not a request, and there is no status byte to say so. */
 static void refuse_chain(struct virtio_blk *blk, struct vring *ring, const struct vring_chain *chain)
 {
-	bus_blame(&blk->dev.bus, "virtio 5.2.6", "chain %u has %llu bytes to read and %llu to write: not a request",
-		  chain->head, (unsigned long long)chain->readable_bytes, (unsigned long long)chain->writable_bytes);
+	bus_blame(&blk->dev.bus, RULE_BLOCK_REQUEST, "virtio 5.2.6",
+		  "chain %u has %llu bytes to read and %llu to write: not a request", chain->head,
+		  (unsigned long long)chain->readable_bytes, (unsigned long long)chain->writable_bytes);
 	ring->broken = true;
 }
 
@@ -445,7 +456,8 @@ static void fetch(struct virtio_blk *blk, struct vring *ring, struct request *r)
 		return;
 	}
 	if (header.reserved)
-		bus_blame(&blk->dev.bus, "contract 3.1", "a request has ioprio 0x%x and not 0", header.reserved);
+		bus_blame(&blk->dev.bus, RULE_BLOCK_FIELDS, "contract 3.1", "a request has ioprio 0x%x and not 0",
+			  header.reserved);
 	r->type = header.type;
 	r->sector = header.sector;
 	r->bytes = 0;
@@ -616,7 +628,7 @@ static bool serve_ranges(struct virtio_blk *blk, struct request *r)
 		}
 		if (!range.num_sectors || range.num_sectors > most || (range.flags & (discard ? ~0u : ~1u)) ||
 		    range_past(&range, blk->capacity_shown)) {
-			bus_blame(&blk->dev.bus, "virtio 5.2.6.1",
+			bus_blame(&blk->dev.bus, RULE_BLOCK_DATA, "virtio 5.2.6.1",
 				  "request type %u has a range of %u sectors at %llu with flags 0x%x", r->type,
 				  range.num_sectors, (unsigned long long)range.sector, range.flags);
 			r->status = VIRTIO_BLK_S_IOERR;
@@ -1033,9 +1045,21 @@ static bool blk_owes(struct device *dev)
 	pthread_mutex_lock(&blk->lock);
 	ring = live(blk);
 	owes = blk->powerless || blk->stalled || blk->paused || blk->wronged ||
-	       (ring && (ring->broken || ring->in_flight || blk->kicked));
+	       (ring && (ring->in_flight || blk->kicked)) ||
+	       (virtio_pci_driver_ok(&blk->vp) && blk->vp.queue[QUEUE].ring.broken);
 	pthread_mutex_unlock(&blk->lock);
 	return owes;
+}
+
+static bool blk_running(struct device *dev)
+{
+	struct virtio_blk *blk = of(dev);
+	bool running;
+
+	pthread_mutex_lock(&blk->lock);
+	running = !blk->powerless && virtio_pci_driver_ok(&blk->vp);
+	pthread_mutex_unlock(&blk->lock);
+	return running;
 }
 
 static void blk_power_cycle(struct device *dev)
@@ -1080,6 +1104,7 @@ static const struct device_ops blk_ops = {
 	.bar_write = blk_bar_write,
 	.step = blk_step,
 	.owes = blk_owes,
+	.running = blk_running,
 	.power_cycle = blk_power_cycle,
 	.stats = blk_stats,
 	.destroy = blk_destroy,

@@ -217,6 +217,7 @@ static void stop_queues(struct virtio_pci *vp)
 		vring_stop(&queue->ring);
 		queue->size = vp->options.queue_size;
 		queue->vector = VIRTIO_MSI_NO_VECTOR;
+		queue->vector_unread = false;
 		queue->desc = 0;
 		queue->avail = 0;
 		queue->used = 0;
@@ -234,6 +235,9 @@ static void clear_registers(struct virtio_pci *vp)
 	vp->driver_feature_select = 0;
 	vp->driver_features = 0;
 	vp->config_vector = VIRTIO_MSI_NO_VECTOR;
+	vp->vector_unread = false;
+	vp->features_unread = false;
+	vp->config_guard = CONFIG_UNGUARDED;
 	vp->queue_select = 0;
 	vp->isr = 0;
 	pci_set_intx(&vp->pci, false);
@@ -393,26 +397,44 @@ struct vring *virtio_pci_queue(struct virtio_pci *vp, unsigned n)
 
 /* Common configuration: status and features */
 
+/* DRIVER_OK says that what the device may have refused was looked at. */
+static void blame_unread(struct virtio_pci *vp)
+{
+	bool vectors = vp->vector_unread;
+
+	for (unsigned n = 0; n < VIRTIO_PCI_QUEUES; n++)
+		vectors |= vp->queue[n].vector_unread;
+	if (vp->features_unread)
+		bus_blame(vp->bus, RULE_STATUS_UNREAD, "virtio 3.1.1",
+			  "DRIVER_OK was set, and FEATURES_OK was not read back");
+	if (vectors)
+		bus_blame(vp->bus, RULE_VECTOR_UNREAD, "virtio 4.1.5.1.2.1",
+			  "DRIVER_OK was set, and a vector was not read back");
+}
+
 /* The bits that a write of device_status sets for the first time, as far as the protocol lets them. */
 static uint8_t accept_status(struct virtio_pci *vp, uint8_t set)
 {
 	uint64_t odd = vp->driver_features & ~vp->options.features;
 
 	if ((set & VIRTIO_STATUS_DRIVER) && !((vp->status | set) & VIRTIO_STATUS_ACKNOWLEDGE))
-		bus_blame(vp->bus, "virtio 3.1.1", "DRIVER was set before ACKNOWLEDGE");
+		bus_blame(vp->bus, RULE_STATUS_ORDER, "virtio 3.1.1", "DRIVER was set before ACKNOWLEDGE");
 	if (set & VIRTIO_STATUS_FEATURES_OK) {
 		if (!((vp->status | set) & VIRTIO_STATUS_DRIVER))
-			bus_blame(vp->bus, "virtio 3.1.1", "FEATURES_OK was set before DRIVER");
+			bus_blame(vp->bus, RULE_STATUS_ORDER, "virtio 3.1.1", "FEATURES_OK was set before DRIVER");
 		if (!(vp->driver_features & VIRTIO_FEATURE(VIRTIO_F_VERSION_1)))
-			bus_blame(vp->bus, "contract 1.5", "FEATURES_OK was set without accepting VERSION_1");
+			bus_blame(vp->bus, RULE_FEATURE_VERSION, "contract 1.5",
+				  "FEATURES_OK was set without accepting VERSION_1");
 		if (odd || !(vp->driver_features & VIRTIO_FEATURE(VIRTIO_F_VERSION_1)) ||
 		    vp->options.registers == REGISTERS_FEATURES_REFUSED)
 			set &= (uint8_t)~VIRTIO_STATUS_FEATURES_OK;
 	}
 	if ((set & VIRTIO_STATUS_DRIVER_OK) && !((vp->status | set) & VIRTIO_STATUS_FEATURES_OK)) {
-		bus_blame(vp->bus, "virtio 3.1.1", "DRIVER_OK was set without FEATURES_OK");
+		bus_blame(vp->bus, RULE_STATUS_ORDER, "virtio 3.1.1", "DRIVER_OK was set without FEATURES_OK");
 		set &= (uint8_t)~VIRTIO_STATUS_DRIVER_OK;
 	}
+	if (set & VIRTIO_STATUS_DRIVER_OK)
+		blame_unread(vp);
 	return set;
 }
 
@@ -428,14 +450,17 @@ static void write_status(struct virtio_pci *vp, uint8_t value)
 		return;
 	}
 	if (cleared)
-		bus_blame(vp->bus, "virtio 2.1.1",
+		bus_blame(vp->bus, RULE_STATUS_BITS, "virtio 2.1.1",
 			  "status 0x%02x was written where it was 0x%02x: bits are cleared by a "
 			  "reset only",
 			  value, vp->status);
 	if (set & ~STATUS_KNOWN)
-		bus_blame(vp->bus, "virtio 2.1", "status 0x%02x has reserved bits", value);
+		bus_blame(vp->bus, RULE_STATUS_BITS, "virtio 2.1", "status 0x%02x has reserved bits", value);
 	if (set && (vp->status & VIRTIO_STATUS_FAILED))
-		bus_blame(vp->bus, "virtio 2.1.1", "status 0x%02x was written after FAILED, without a reset", value);
+		bus_blame(vp->bus, RULE_STATUS_BITS, "virtio 2.1.1",
+			  "status 0x%02x was written after FAILED, without a reset", value);
+	if (set & VIRTIO_STATUS_FEATURES_OK)
+		vp->features_unread = true;
 	set = accept_status(vp, set & STATUS_KNOWN);
 	vp->status |= set;
 	if (set & VIRTIO_STATUS_FEATURES_OK)
@@ -451,6 +476,7 @@ static uint8_t read_status(struct virtio_pci *vp)
 	finish_reset(vp);
 	if (vp->stopping)
 		return vp->status ? vp->status : VIRTIO_STATUS_ACKNOWLEDGE;
+	vp->features_unread = false;
 	if (vp->status == 0)
 		vp->reset_unseen = false;
 	return vp->status;
@@ -467,14 +493,14 @@ static void write_driver_feature(struct virtio_pci *vp, uint32_t value)
 	uint32_t odd = value & ~feature_word(vp->options.features, select);
 
 	if (vp->status & VIRTIO_STATUS_FEATURES_OK) {
-		bus_blame(vp->bus, "virtio 3.1.1", "driver_feature was written after FEATURES_OK");
+		bus_blame(vp->bus, RULE_FEATURE_LATE, "virtio 3.1.1", "driver_feature was written after FEATURES_OK");
 		return;
 	}
 	if (select >= 2)
 		return;
 	if (odd)
-		bus_blame(vp->bus, "virtio 2.2.1", "feature bits were accepted that were not offered: 0x%x in word %u",
-			  odd, select);
+		bus_blame(vp->bus, RULE_FEATURE_OFFERED, "virtio 2.2.1",
+			  "feature bits were accepted that were not offered: 0x%x in word %u", odd, select);
 	vp->driver_features &= ~(0xFFFFFFFFull << (32 * select));
 	vp->driver_features |= (uint64_t)value << (32 * select);
 }
@@ -493,7 +519,8 @@ static uint16_t confirm_vector(struct virtio_pci *vp, uint16_t vector)
 	if (vector == VIRTIO_MSI_NO_VECTOR)
 		return vector;
 	if (vector > VECTOR_MAX)
-		bus_blame(vp->bus, "virtio 4.1.5.1.2", "vector 0x%x is neither a table entry nor NO_VECTOR", vector);
+		bus_blame(vp->bus, RULE_VECTOR_VALUE, "virtio 4.1.5.1.2",
+			  "vector 0x%x is neither a table entry nor NO_VECTOR", vector);
 	if (vector >= pci_messages(&vp->pci) || vp->options.registers == REGISTERS_VECTOR_REFUSED)
 		return VIRTIO_MSI_NO_VECTOR;
 	return vector;
@@ -507,10 +534,11 @@ static bool is_power_of_two(uint32_t value)
 static void write_queue_size(struct virtio_pci *vp, struct virtio_pci_queue *queue, uint16_t value)
 {
 	if (value != vp->options.queue_size && !is_power_of_two(value))
-		bus_blame(vp->bus, "virtio 4.1.4.3.2", "queue_size was set to %u, not a power of two", value);
+		bus_blame(vp->bus, RULE_QUEUE_SIZE, "virtio 4.1.4.3.2", "queue_size was set to %u, not a power of two",
+			  value);
 	else if (value > vp->options.queue_size)
-		bus_blame(vp->bus, "virtio 4.1.4.3", "queue_size was raised to %u, the device has %u", value,
-			  vp->options.queue_size);
+		bus_blame(vp->bus, RULE_QUEUE_SIZE, "virtio 4.1.4.3", "queue_size was raised to %u, the device has %u",
+			  value, vp->options.queue_size);
 	else if (vp->options.registers != REGISTERS_QUEUE_SIZE_FIXED)
 		queue->size = value;
 }
@@ -532,12 +560,12 @@ static bool ring_is_sound(struct virtio_pci *vp, const struct virtio_pci_queue *
 		uint64_t addr = *(const uint64_t *)(const void *)((const char *)queue + parts[i].member);
 
 		if (addr % parts[i].align) {
-			bus_blame(vp->bus, "virtio 2.7.1", "%s is 0x%llx, not a multiple of %u", parts[i].name,
-				  (unsigned long long)addr, parts[i].align);
+			bus_blame(vp->bus, RULE_QUEUE_ADDRESS, "virtio 2.7.1", "%s is 0x%llx, not a multiple of %u",
+				  parts[i].name, (unsigned long long)addr, parts[i].align);
 			sound = false;
 		} else if (!addr) {
-			bus_blame(vp->bus, "virtio 4.1.4.3.2", "the queue was enabled before %s was set",
-				  parts[i].name);
+			bus_blame(vp->bus, RULE_QUEUE_ADDRESS, "virtio 4.1.4.3.2",
+				  "the queue was enabled before %s was set", parts[i].name);
 			sound = false;
 		}
 	}
@@ -559,15 +587,15 @@ static void enable_queue(struct virtio_pci *vp, struct virtio_pci_queue *queue, 
 	};
 
 	if (value != 1) {
-		bus_blame(vp->bus, "virtio 4.1.4.3.2", "%u was written to queue_enable", value);
+		bus_blame(vp->bus, RULE_QUEUE_ENABLE, "virtio 4.1.4.3.2", "%u was written to queue_enable", value);
 		return;
 	}
 	if (queue->ring.running) {
-		bus_blame(vp->bus, "virtio 4.1.4.3.2", "the queue was enabled twice");
+		bus_blame(vp->bus, RULE_QUEUE_ENABLE, "virtio 4.1.4.3.2", "the queue was enabled twice");
 		return;
 	}
 	if (!(vp->status & VIRTIO_STATUS_FEATURES_OK))
-		bus_blame(vp->bus, "virtio 3.1.1", "the queue was enabled before FEATURES_OK");
+		bus_blame(vp->bus, RULE_QUEUE_ENABLE, "virtio 3.1.1", "the queue was enabled before FEATURES_OK");
 	if (!queue->size || !ring_is_sound(vp, queue))
 		return;
 	if (vring_start(&queue->ring, &setup))
@@ -589,7 +617,8 @@ static void write_queue_field(struct virtio_pci *vp, const struct field *field, 
 	if (!queue)
 		return;
 	if (fixed && queue->ring.running) {
-		bus_blame(vp->bus, "virtio 4.1.4.3.2", "%s was written while the queue was enabled", field->name);
+		bus_blame(vp->bus, RULE_QUEUE_FIXED, "virtio 4.1.4.3.2", "%s was written while the queue was enabled",
+			  field->name);
 		return;
 	}
 	switch (field->offset) {
@@ -600,6 +629,7 @@ static void write_queue_field(struct virtio_pci *vp, const struct field *field, 
 		queue->vector = vp->options.registers == REGISTERS_QUEUE_VECTOR_REFUSED
 					? VIRTIO_MSI_NO_VECTOR
 					: confirm_vector(vp, (uint16_t)value);
+		queue->vector_unread = value != VIRTIO_MSI_NO_VECTOR;
 		break;
 	case COMMON(queue_enable):
 		enable_queue(vp, queue, (uint16_t)value);
@@ -620,7 +650,7 @@ static void write_queue_field(struct virtio_pci *vp, const struct field *field, 
 
 static uint32_t read_queue_field(struct virtio_pci *vp, unsigned offset)
 {
-	const struct virtio_pci_queue *queue = selected(vp);
+	struct virtio_pci_queue *queue = selected(vp);
 
 	if (!queue)
 		return offset == COMMON(queue_msix_vector) ? VIRTIO_MSI_NO_VECTOR : 0;
@@ -628,6 +658,7 @@ static uint32_t read_queue_field(struct virtio_pci *vp, unsigned offset)
 	case COMMON(queue_size):
 		return queue->size;
 	case COMMON(queue_msix_vector):
+		queue->vector_unread = false;
 		return queue->vector;
 	case COMMON(queue_enable):
 		return queue->ring.running || vp->options.registers == REGISTERS_QUEUE_ENABLED;
@@ -662,12 +693,14 @@ static uint32_t read_common_field(struct virtio_pci *vp, unsigned offset)
 	case COMMON(driver_feature):
 		return feature_word(vp->driver_features, vp->driver_feature_select);
 	case COMMON(config_msix_vector):
+		vp->vector_unread = false;
 		return vp->config_vector;
 	case COMMON(num_queues):
 		return vp->options.num_queues;
 	case COMMON(device_status):
 		return read_status(vp);
 	case COMMON(config_generation):
+		vp->config_guard = CONFIG_GUARDED;
 		return vp->generation;
 	case COMMON(queue_select):
 		return vp->queue_select;
@@ -681,16 +714,21 @@ static void write_common_field(struct virtio_pci *vp, const struct field *field,
 	bool resets = field->offset == COMMON(device_status) && (uint8_t)value == 0;
 
 	if (field->read_only) {
-		bus_blame(vp->bus, "virtio 4.1.4.3.2", "%s was written, which is read-only", field->name);
+		bus_blame(vp->bus, RULE_MMIO_READONLY, "virtio 4.1.4.3.2", "%s was written, which is read-only",
+			  field->name);
 		return;
 	}
 	if (vp->reset_unseen && !resets) {
-		bus_blame(vp->bus, "virtio 4.1.4.3.2",
+		bus_blame(vp->bus, RULE_MMIO_RESET, "virtio 4.1.4.3.2",
 			  "%s was written after a reset, before device_status had read as 0", field->name);
 		if (vp->stopping)
 			return;
 		vp->reset_unseen = false;
 	}
+	if (vp->config_guard == CONFIG_READ && !resets)
+		bus_blame(vp->bus, RULE_CONFIG_TORN, "virtio 2.5.3",
+			  "a 64-bit field was read, and config_generation was not read afterwards");
+	vp->config_guard = CONFIG_UNGUARDED;
 	switch (field->offset) {
 	case COMMON(device_feature_select):
 		vp->device_feature_select = value;
@@ -703,6 +741,7 @@ static void write_common_field(struct virtio_pci *vp, const struct field *field,
 		break;
 	case COMMON(config_msix_vector):
 		vp->config_vector = confirm_vector(vp, (uint16_t)value);
+		vp->vector_unread = value != VIRTIO_MSI_NO_VECTOR;
 		break;
 	case COMMON(device_status):
 		write_status(vp, (uint8_t)value);
@@ -727,8 +766,9 @@ static const struct field *common_field(uint64_t offset)
 
 static void blame_width(const struct virtio_pci *vp, const char *what, uint64_t offset, unsigned width)
 {
-	bus_blame(vp->bus, "virtio 4.1.3.1", "%s was accessed at 0x%llx with %u bytes, which is not a field", what,
-		  (unsigned long long)offset, width);
+	bus_blame(vp->bus, RULE_MMIO_WIDTH, "virtio 4.1.3.1",
+		  "%s was accessed at 0x%llx with %u bytes, which is not a field", what, (unsigned long long)offset,
+		  width);
 }
 
 static uint32_t read_common(struct virtio_pci *vp, uint64_t offset, unsigned width)
@@ -763,6 +803,16 @@ static void write_common(struct virtio_pci *vp, uint64_t offset, unsigned width,
 
 /* The other regions */
 
+/* Part of a 64-bit field is read. */
+static void read_half(struct virtio_pci *vp, uint64_t offset)
+{
+	if (vp->config_guard == CONFIG_UNGUARDED)
+		bus_blame(vp->bus, RULE_CONFIG_TORN, "virtio 2.5.3",
+			  "half of a 64-bit field was read at 0x%llx, and config_generation was not read before",
+			  (unsigned long long)offset);
+	vp->config_guard = CONFIG_READ;
+}
+
 static uint32_t read_device(struct virtio_pci *vp, uint64_t offset, unsigned width)
 {
 	uint32_t value = 0;
@@ -774,6 +824,8 @@ static uint32_t read_device(struct virtio_pci *vp, uint64_t offset, unsigned wid
 	for (unsigned i = 0; i < width; i++)
 		if (offset + i < vp->type->config_length)
 			value |= (uint32_t)vp->type->config_read(vp->opaque, (unsigned)offset + i) << (8 * i);
+	if (vp->type->config_wide((unsigned)offset))
+		read_half(vp, offset);
 	if (vp->options.registers == REGISTERS_GENERATION_UNSTABLE)
 		vp->generation++;
 	return value;
@@ -786,7 +838,8 @@ static void write_device(struct virtio_pci *vp, uint64_t offset, unsigned width,
 	if (vp->type->config_field((unsigned)offset) != width)
 		blame_width(vp, "the device configuration", offset, width);
 	else if (!vp->type->config_write(vp->opaque, (unsigned)offset, width, value))
-		bus_blame(vp->bus, "virtio 5.2.4", "the device configuration was written at 0x%llx, which is read-only",
+		bus_blame(vp->bus, RULE_MMIO_READONLY, "virtio 5.2.4",
+			  "the device configuration was written at 0x%llx, which is read-only",
 			  (unsigned long long)offset);
 }
 
@@ -806,6 +859,12 @@ static uint32_t read_isr(struct virtio_pci *vp, uint64_t offset, unsigned width)
 	return value;
 }
 
+static void notified(struct virtio_pci *vp, unsigned n)
+{
+	vring_doorbell(&vp->queue[n].ring);
+	vp->type->notified(vp->opaque, n);
+}
+
 static void write_notify(struct virtio_pci *vp, uint64_t offset, unsigned width, uint32_t value)
 {
 	unsigned n = 0;
@@ -816,16 +875,18 @@ static void write_notify(struct virtio_pci *vp, uint64_t offset, unsigned width,
 	if (width == 1)
 		blame_width(vp, "a notification", offset, width);
 	else if (n == VIRTIO_PCI_QUEUES || n >= vp->options.num_queues)
-		bus_blame(vp->bus, "contract 1.6", "a notification was written at 0x%llx, where no queue has its own",
+		bus_blame(vp->bus, RULE_NOTIFY_TARGET, "contract 1.6",
+			  "a notification was written at 0x%llx, where no queue has its own",
 			  (unsigned long long)offset);
 	else if (!virtio_pci_driver_ok(vp))
-		bus_blame(vp->bus, "virtio 3.1.1", "queue %u was notified before DRIVER_OK", n);
+		bus_blame(vp->bus, RULE_NOTIFY_EARLY, "virtio 3.1.1", "queue %u was notified before DRIVER_OK", n);
 	else if (!vp->queue[n].ring.running)
-		bus_blame(vp->bus, "virtio 4.1.5.2", "queue %u was notified and is not enabled", n);
+		bus_blame(vp->bus, RULE_NOTIFY_EARLY, "virtio 4.1.5.2", "queue %u was notified and is not enabled", n);
 	else if (value != n)
-		bus_blame(vp->bus, "contract 1.6", "0x%x was written where queue %u is notified", value, n);
+		bus_blame(vp->bus, RULE_NOTIFY_TARGET, "contract 1.6", "0x%x was written where queue %u is notified",
+			  value, n);
 	else
-		vp->type->notified(vp->opaque, n);
+		notified(vp, n);
 }
 
 /* BAR access */
@@ -863,7 +924,7 @@ static void region_write(struct virtio_pci *vp, unsigned bar, uint64_t offset, u
 	else if (inside(&o->device, offset))
 		write_device(vp, offset - o->device.offset, width, value);
 	else if (offset == o->isr.offset)
-		bus_blame(vp->bus, "contract 1.7", "ISR status was written, which is read-only");
+		bus_blame(vp->bus, RULE_MMIO_READONLY, "contract 1.7", "ISR status was written, which is read-only");
 }
 
 static bool decodes(const struct virtio_pci *vp, unsigned bar, uint64_t offset, unsigned width)

@@ -27,6 +27,8 @@ struct virtio_pci_type {
 	unsigned config_length;
 	/* Width of the field (or half of a 64-bit field) that begins at offset, 0 where none does. */
 	unsigned (*config_field)(unsigned offset);
+	/* Whether that field is half of a 64-bit one. */
+	bool (*config_wide)(unsigned offset);
 	uint8_t (*config_read)(void *opaque, unsigned offset);
 	/* A whole field. False: the driver may not write it. */
 	bool (*config_write)(void *opaque, unsigned offset, unsigned width, uint32_t value);
@@ -111,6 +113,7 @@ struct virtio_pci_options {
 struct virtio_pci_queue {
 	uint16_t size;
 	uint16_t vector;
+	bool vector_unread; /* written and not read back */
 	uint64_t desc;
 	uint64_t avail;
 	uint64_t used;
@@ -138,6 +141,13 @@ struct virtio_pci {
 	bool stuck;           /* the reset will never show */
 	bool reset_unseen;    /* the driver has not read the 0 of its reset yet */
 	bool gone;            /* pulled out: all ones everywhere */
+	bool features_unread; /* FEATURES_OK was written and not read back */
+	bool vector_unread;   /* likewise config_msix_vector */
+	enum {
+		CONFIG_UNGUARDED,
+		CONFIG_GUARDED, /* config_generation was read */
+		CONFIG_READ,    /* and half of a 64-bit field since */
+	} config_guard;
 	unsigned reset_reads; /* status reads until the reset may show */
 	struct virtio_pci_queue queue[VIRTIO_PCI_QUEUES];
 };

@@ -106,8 +106,8 @@ static bool broken(struct vring *ring)
 	return false;
 }
 
-__attribute__((format(printf, 3, 4))) static bool violation(struct vring *ring, const char *clause, const char *fmt,
-							    ...)
+__attribute__((format(printf, 4, 5))) static bool violation(struct vring *ring, enum rule rule, const char *clause,
+							    const char *fmt, ...)
 {
 	char text[200];
 	va_list ap;
@@ -115,7 +115,7 @@ __attribute__((format(printf, 3, 4))) static bool violation(struct vring *ring, 
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	bus_blame(ring->bus, clause, "%s", text);
+	bus_blame(ring->bus, rule, clause, "%s", text);
 	return broken(ring);
 }
 
@@ -153,7 +153,7 @@ static bool pending(struct vring *ring, uint16_t *count)
 		return broken(ring);
 	*count = (uint16_t)(idx - ring->avail_next);
 	if (*count > ring->setup.size)
-		return violation(ring, "virtio 2.7.6.1",
+		return violation(ring, RULE_RING_INDEX, "virtio 2.7.6.1",
 				 "the available index went from %u to %u, and the queue has "
 				 "%u entries",
 				 ring->avail_next, idx, ring->setup.size);
@@ -171,7 +171,7 @@ static bool check_used_flags(struct vring *ring)
 		return broken(ring);
 	ring->looked = true;
 	if (flags)
-		bus_blame(ring->bus, "virtio 2.7.10.1",
+		bus_blame(ring->bus, RULE_RING_FLAGS, "virtio 2.7.10.1",
 			  "the used ring's flags were 0x%x and not 0 when the queue "
 			  "was enabled",
 			  flags);
@@ -212,15 +212,19 @@ static bool add_segment(struct vring *ring, struct vring_chain *chain, const str
 	unsigned count = chain->readable + chain->writable;
 
 	if (desc->len == 0)
-		return violation(ring, "virtio 2.7.5", "a descriptor of chain %u has length 0", chain->head);
+		return violation(ring, RULE_RING_BUFFER, "virtio 2.7.5", "a descriptor of chain %u has length 0",
+				 chain->head);
 	if (desc->addr + desc->len < desc->addr)
-		return violation(ring, "contract 2", "a descriptor of chain %u wraps around the end of memory",
-				 chain->head);
+		return violation(ring, RULE_RING_BUFFER, "contract 2",
+				 "a descriptor of chain %u wraps around the end of memory", chain->head);
 	if (!writable && chain->writable)
-		return violation(ring, "virtio 2.7.4.2", "chain %u has a readable descriptor after a writable one",
-				 chain->head);
+		return violation(ring, RULE_RING_ORDER, "virtio 2.7.4.2",
+				 "chain %u has a readable descriptor after a writable one", chain->head);
 	if (chain->readable_bytes + chain->writable_bytes + desc->len > CHAIN_BYTES_MAX)
-		return violation(ring, "virtio 2.7.5.2", "chain %u is longer than 4 GiB in total", chain->head);
+		return violation(ring, RULE_RING_BUFFER, "virtio 2.7.5.2", "chain %u is longer than 4 GiB in total",
+				 chain->head);
+	if (!bus_granted(ring->bus, desc->addr, desc->len, writable))
+		return broken(ring);
 	if (count == chain->capacity) {
 		unsigned capacity = count ? 2 * count : 8;
 		struct vring_segment *grown = realloc(chain->segment, capacity * sizeof(*grown));
@@ -251,36 +255,41 @@ static bool fetch_indirect(struct vring *ring, struct vring_chain *chain, const 
 	unsigned next = 0;
 
 	if (!ring->setup.indirect)
-		return violation(ring, "virtio 2.7.5.3.1", "chain %u is indirect, which was not negotiated",
-				 chain->head);
+		return violation(ring, RULE_RING_INDIRECT, "virtio 2.7.5.3.1",
+				 "chain %u is indirect, which was not negotiated", chain->head);
 	if (table->flags & VIRTQ_DESC_F_NEXT)
-		return violation(ring, "virtio 2.7.5.3.1", "chain %u has NEXT and INDIRECT in one descriptor",
-				 chain->head);
+		return violation(ring, RULE_RING_INDIRECT, "virtio 2.7.5.3.1",
+				 "chain %u has NEXT and INDIRECT in one descriptor", chain->head);
 	if (entries == 0 || table->len % sizeof(struct virtq_desc))
-		return violation(ring, "virtio 2.7.5.3",
+		return violation(ring, RULE_RING_INDIRECT, "virtio 2.7.5.3",
 				 "the indirect table of chain %u is %u bytes long, not a "
 				 "multiple of 16",
 				 chain->head, table->len);
+	if (!bus_granted(ring->bus, table->addr, table->len, false))
+		return broken(ring);
 	for (unsigned walked = 0;; walked++) {
 		struct virtq_desc desc;
 
 		if (walked == entries)
-			return violation(ring, "virtio 2.7.5.2", "the indirect table of chain %u loops", chain->head);
+			return violation(ring, RULE_RING_LOOP, "virtio 2.7.5.2", "the indirect table of chain %u loops",
+					 chain->head);
 		if (depth + walked == ring->setup.chain_max)
-			return violation(ring, "virtio 2.7.5.3.1", "chain %u is longer than the queue size %u",
-					 chain->head, ring->setup.chain_max);
+			return violation(ring, RULE_RING_LENGTH, "virtio 2.7.5.3.1",
+					 "chain %u is longer than the queue size %u", chain->head,
+					 ring->setup.chain_max);
 		if (!bus_read(ring->bus, table->addr + sizeof(desc) * next, &desc, sizeof(desc)))
 			return broken(ring);
 		if (desc.flags & VIRTQ_DESC_F_INDIRECT)
-			return violation(ring, "virtio 2.7.5.3.1", "chain %u has an indirect table inside another",
-					 chain->head);
+			return violation(ring, RULE_RING_INDIRECT, "virtio 2.7.5.3.1",
+					 "chain %u has an indirect table inside another", chain->head);
 		if (!add_segment(ring, chain, &desc))
 			return false;
 		if (!(desc.flags & VIRTQ_DESC_F_NEXT))
 			return true;
 		if (desc.next >= entries)
-			return violation(ring, "contract 2", "chain %u links to entry %u of an indirect table of %u",
-					 chain->head, desc.next, entries);
+			return violation(ring, RULE_RING_HEAD, "contract 2",
+					 "chain %u links to entry %u of an indirect table of %u", chain->head,
+					 desc.next, entries);
 		next = desc.next;
 	}
 }
@@ -289,12 +298,13 @@ static bool fetch_indirect(struct vring *ring, struct vring_chain *chain, const 
 static bool claim(struct vring *ring, const struct vring_chain *chain, uint16_t i, struct virtq_desc *desc)
 {
 	if (i >= ring->setup.size)
-		return violation(ring, "contract 2", "chain %u names descriptor %u of %u", chain->head, i,
-				 ring->setup.size);
+		return violation(ring, RULE_RING_HEAD, "contract 2", "chain %u names descriptor %u of %u", chain->head,
+				 i, ring->setup.size);
 	if (ring->owner[i] == chain->head + 1)
-		return violation(ring, "virtio 2.7.5.2", "chain %u loops at descriptor %u", chain->head, i);
+		return violation(ring, RULE_RING_LOOP, "virtio 2.7.5.2", "chain %u loops at descriptor %u", chain->head,
+				 i);
 	if (ring->owner[i])
-		return violation(ring, "virtio 2.7.13",
+		return violation(ring, RULE_RING_OWNED, "virtio 2.7.13",
 				 "descriptor %u of chain %u still belongs to chain %u, which "
 				 "the device has not returned",
 				 i, chain->head, ring->owner[i] - 1);
@@ -312,7 +322,7 @@ static bool fetch_chain(struct vring *ring, struct vring_chain *chain)
 	 * is.
 	 */
 	if (i < ring->setup.size && ring->owner[i])
-		return violation(ring, "virtio 2.7.13",
+		return violation(ring, RULE_RING_OWNED, "virtio 2.7.13",
 				 "chain %u was made available again before the device had "
 				 "returned it",
 				 i);
@@ -360,6 +370,21 @@ enum vring_result vring_fetch(struct vring *ring, struct vring_chain *chain)
 		return VRING_BROKEN;
 	}
 	return VRING_FETCHED;
+}
+
+void vring_doorbell(struct vring *ring)
+{
+	uint16_t idx;
+
+	if (ring->broken || !bus_load16(ring->bus, avail_idx(ring), &idx))
+		return;
+	ring->untold += (uint16_t)(idx - ring->told);
+	ring->told = idx;
+	if (ring->untold)
+		ring->untold--;
+	else
+		bus_blame(ring->bus, RULE_RING_BARRIER, "virtio 2.7.13.4",
+			  "a doorbell rings, and the available index is %u as it was before", idx);
 }
 
 static void release(struct vring *ring, uint16_t head)
@@ -425,7 +450,7 @@ bool vring_interrupt_due(struct vring *ring)
 	if (!bus_load16(ring->bus, ring->setup.avail, &flags))
 		return broken(ring);
 	if (flags & ~(ring->setup.event_idx ? 0u : (unsigned)VIRTQ_AVAIL_F_NO_INTERRUPT))
-		bus_blame(ring->bus, "virtio 2.7.7.1", "the available ring's flags are 0x%x", flags);
+		bus_blame(ring->bus, RULE_RING_FLAGS, "virtio 2.7.7.1", "the available ring's flags are 0x%x", flags);
 	if (ring->setup.always_signal)
 		return true;
 	if (!ring->setup.event_idx)

@@ -58,6 +58,8 @@ struct vring {
 	uint16_t avail_next; /* free-running: next entry to fetch */
 	uint16_t used_next;  /* free-running: next entry to publish */
 	uint16_t signalled;  /* used_next at the last interrupt decision */
+	uint16_t told;       /* available index at the last doorbell */
+	uint64_t untold;     /* entries so far, less doorbells: whoever rings has made one of them available */
 	uint16_t in_flight;  /* chains */
 	uint16_t *owner;     /* of descriptor i: head + 1 of the chain in flight that it belongs to, or 0 */
 	uint16_t *link;      /* of descriptor i in flight: the next one, or itself at the end */
@@ -74,6 +76,8 @@ void vring_init(struct vring *ring, const struct device_bus *bus);
 int vring_start(struct vring *ring, const struct vring_setup *setup);
 void vring_stop(struct vring *ring);
 
+/* The driver has rung. */
+void vring_doorbell(struct vring *ring);
 enum vring_result vring_fetch(struct vring *ring, struct vring_chain *chain);
 /* Asks for a doorbell at the next chain. True: one is there already, no doorbell will come for it. */
 bool vring_arm(struct vring *ring);

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "pe/pe.h"
+
 int cli_fail(const char *subject, const struct error *err)
 {
 	if (subject)
@@ -28,7 +30,8 @@ int cli_usage(const char *fmt, ...)
 	return cli_fail(NULL, &err);
 }
 
-int cli_file_arguments(int argc, char **argv, const char **path, bool *json)
+/* In any order. 0, or what the command is to return. */
+static int file_arguments(int argc, char **argv, const char **path, bool *json)
 {
 	bool options = true;
 
@@ -77,6 +80,25 @@ int cli_check_output(const char *path, struct error *err)
 	if (!there)
 		unlink(path);
 	return 0;
+}
+
+int cli_image_command(int argc, char **argv, unsigned (*print)(const struct pe_file *file),
+		      unsigned (*write_json)(const struct pe_file *file))
+{
+	struct pe_file *file;
+	struct error err;
+	const char *path;
+	unsigned findings;
+	bool json;
+	int status = file_arguments(argc, argv, &path, &json);
+
+	if (status)
+		return status;
+	if (pe_open(path, &file, &err))
+		return cli_fail(path, &err);
+	findings = json ? write_json(file) : print(file);
+	pe_close(file);
+	return findings ? CLI_FINDINGS : CLI_OK;
 }
 
 void cli_print_text(FILE *out, const char *text)

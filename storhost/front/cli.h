@@ -32,6 +32,7 @@ int cmd_imports(int argc, char **argv);
 int cmd_fuzz(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_nbd(int argc, char **argv);
+int cmd_rules(int argc, char **argv);
 int cmd_scsi(int argc, char **argv);
 int cmd_sg(int argc, char **argv);
 
@@ -39,8 +40,14 @@ int cmd_sg(int argc, char **argv);
 int cli_fail(const char *subject, const struct error *err);
 int cli_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* The arguments of `COMMAND FILE [--json]`, in any order. 0, or what the command is to return. */
-int cli_file_arguments(int argc, char **argv, const char **path, bool *json);
+struct pe_file;
+
+/*
+ * A command `COMMAND FILE [--json]` that says something of an image: opens it and has it printed. Both functions return
+ * how many findings there were; what the command is to return.
+ */
+int cli_image_command(int argc, char **argv, unsigned (*print)(const struct pe_file *file),
+		      unsigned (*write_json)(const struct pe_file *file));
 
 /* The path of a shared library as built or installed: beside this program, in ../lib. 0, or -1 and a sentence. */
 int cli_library(const char *name, char *path, size_t size, struct error *err);

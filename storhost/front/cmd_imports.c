@@ -95,18 +95,5 @@ static unsigned write_json(const struct pe_file *file)
 
 int cmd_imports(int argc, char **argv)
 {
-	struct pe_file *file;
-	struct error err;
-	const char *path;
-	unsigned findings;
-	bool json;
-	int status = cli_file_arguments(argc, argv, &path, &json);
-
-	if (status)
-		return status;
-	if (pe_open(path, &file, &err))
-		return cli_fail(path, &err);
-	findings = json ? write_json(file) : print_all(file);
-	pe_close(file);
-	return findings ? CLI_FINDINGS : CLI_OK;
+	return cli_image_command(argc, argv, print_all, write_json);
 }

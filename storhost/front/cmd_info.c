@@ -220,18 +220,5 @@ static unsigned print_all(const struct pe_file *file)
 
 int cmd_info(int argc, char **argv)
 {
-	struct pe_file *file;
-	struct error err;
-	const char *path;
-	unsigned reasons;
-	bool json;
-	int status = cli_file_arguments(argc, argv, &path, &json);
-
-	if (status)
-		return status;
-	if (pe_open(path, &file, &err))
-		return cli_fail(path, &err);
-	reasons = json ? write_json(file) : print_all(file);
-	pe_close(file);
-	return reasons ? CLI_FINDINGS : CLI_OK;
+	return cli_image_command(argc, argv, print_all, write_json);
 }

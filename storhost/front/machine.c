@@ -33,6 +33,7 @@ void machine_defaults(struct machine_options *options)
 	options->port.dump_memory = PORT_DUMP_MEMORY;
 	options->cpus.cpus = 1;
 	options->cpus.seed = random_seed();
+	options->cpus.watchdog = 20;
 }
 
 /* ---- options ---- */
@@ -112,6 +113,16 @@ static int set_threads(struct machine_options *options, const char *value, struc
 	return 0;
 }
 
+static int set_watchdog(struct machine_options *options, const char *value, struct error *err)
+{
+	uint64_t seconds = 0;
+
+	if (parse_number("the watchdog", value, 0, 3600, &seconds, err))
+		return -1;
+	options->cpus.watchdog = (unsigned)seconds;
+	return 0;
+}
+
 static int set_parameter(struct machine_options *options, const char *value, struct error *err)
 {
 	if (strlen(value) > 200)
@@ -161,6 +172,8 @@ static const struct machine_option_row {
 	{ "cpus", "N", "processors (1)", set_cpus },
 	{ "seed", "N", "what chance decides; a run repeats with it (random, printed)", set_seed },
 	{ "threads", "0|1", "1: real threads instead of the deterministic machine (0)", set_threads },
+	{ "watchdog", "SEC", "processor time after which a callback is said not to return; 0: never (20)",
+	  set_watchdog },
 	{ "parameter", "TEXT", "registry value Parameters\\Device\\DriverParameter", set_parameter },
 	{ "slot", "N", "PCI device number (3)", set_slot },
 	{ "dump-memory", "N", "bytes of uncached memory in dump mode (32768)", set_dump_memory },
@@ -355,6 +368,8 @@ static void report_findings(struct json *json)
 		json_string(json, "rule", rule_name(finding->rule));
 		json_string(json, "text", finding->text);
 		json_string(json, "where", finding->where[0] ? finding->where : NULL);
+		json_string(json, "call", finding->call[0] ? finding->call : NULL);
+		json_string(json, "step", finding->step[0] ? finding->step : NULL);
 		json_unsigned(json, "count", finding->count);
 		json_close(json);
 	}

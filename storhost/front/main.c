@@ -18,6 +18,7 @@ static const struct cli_command commands[] = {
 	  "a lying device, and a Windows that asks anything", cmd_fuzz },
 	{ "sg", "FILE --disk IMAGE [--socket PATH] [-- COMMAND...]", "lets Linux's SCSI tools reach the hosted driver",
 	  cmd_sg },
+	{ "rules", "[RULE] [--json|--markdown]", "the rules that a driver is held to, or one of them", cmd_rules },
 	{ "nbd", "FILE --disk IMAGE --socket PATH", "serves the hosted driver's disk to NBD clients", cmd_nbd },
 };
 

@@ -118,6 +118,13 @@ static void *bus_translate(void *opaque, uint64_t address, uint32_t length, bool
 	return host;
 }
 
+static bool bus_granted(void *opaque, uint64_t address, uint32_t length, bool write)
+{
+	struct liar *liar = opaque;
+
+	return liar->lied || liar->dev.bus.granted(liar->dev.bus.opaque, address, length, write);
+}
+
 static void bus_set_intx(void *opaque, bool asserted)
 {
 	struct liar *liar = opaque;
@@ -139,11 +146,13 @@ static void bus_wake(void *opaque)
 	liar->dev.bus.wake(liar->dev.bus.opaque);
 }
 
-static void bus_blame(void *opaque, const char *clause, const char *text)
+static void bus_blame(void *opaque, enum rule rule, const char *clause, const char *text)
 {
 	struct liar *liar = opaque;
 
-	liar->dev.bus.blame(liar->dev.bus.opaque, clause, text);
+	/* What it blames is then its own doing. */
+	if (!liar->lied)
+		liar->dev.bus.blame(liar->dev.bus.opaque, rule, clause, text);
 }
 
 /* Changes bytes of what this step wrote, before anybody else has seen them: data, status, used entries, used index. */
@@ -241,6 +250,11 @@ static bool liar_owes(struct device *dev)
 	return of(dev)->lied || of(dev)->honest->ops->owes(of(dev)->honest);
 }
 
+static bool liar_running(struct device *dev)
+{
+	return of(dev)->honest->ops->running(of(dev)->honest);
+}
+
 static void liar_power_cycle(struct device *dev)
 {
 	of(dev)->honest->ops->power_cycle(of(dev)->honest);
@@ -271,6 +285,7 @@ struct device *liar_create(struct device *honest, bool lied, struct input *input
 		.bar_write = liar_bar_write,
 		.step = liar_step,
 		.owes = liar_owes,
+		.running = liar_running,
 		.power_cycle = liar_power_cycle,
 		.stats = liar_stats,
 		.destroy = liar_destroy,
@@ -279,6 +294,7 @@ struct device *liar_create(struct device *honest, bool lied, struct input *input
 	struct device_bus bus = {
 		.opaque = liar,
 		.translate = bus_translate,
+		.granted = bus_granted,
 		.set_intx = bus_set_intx,
 		.msi_write = bus_msi_write,
 		.wake = bus_wake,

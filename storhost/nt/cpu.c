@@ -19,6 +19,7 @@
 #define STACK_GUARD 4096u
 #define IDLE_TICK_NS 2000000
 #define THREADS_REST_US 10000u
+#define TICKS_PER_SECOND 20u /* of the watchdog */
 
 struct queue {
 	struct work *first, **last;
@@ -40,7 +41,8 @@ struct processor {
 	struct cpu cpu; /* first: a struct cpu * is a struct processor * */
 	struct queue inbox, deferred;
 	bool idle, parked;
-	ucontext_t context; /* deterministic mode */
+	unsigned watched, ticks; /* cpu.entries at the watchdog's last tick, and how many there were since it changed */
+	ucontext_t context;      /* deterministic mode */
 	void *stack;
 	pthread_t thread; /* threaded mode */
 	bool started;
@@ -280,6 +282,43 @@ void cpu_lower(unsigned irql)
 		;
 }
 
+/* ---- the watchdog ---- */
+
+/*
+ * Each tick finds some processor at work on the thread that has run for so long, and is charged to its callback: other
+ * processors of the same thread are not.
+ */
+static bool watchdog_tick(void)
+{
+	struct processor *p = current;
+
+	if (!p)
+		return false;
+	if (p->watched != p->cpu.entries || p->cpu.callback == CB_NONE)
+		p->ticks = 0;
+	p->watched = p->cpu.entries;
+	p->ticks++;
+	return cpu_overdue();
+}
+
+bool cpu_overdue(void)
+{
+	return current && machine.config.watchdog && current->watched == current->cpu.entries &&
+	       current->ticks > machine.config.watchdog * TICKS_PER_SECOND;
+}
+
+unsigned cpu_watchdog(void)
+{
+	return machine.config.watchdog;
+}
+
+static int machine_thread_init(struct error *err)
+{
+	if (trap_thread_init(err))
+		return -1;
+	return machine.config.watchdog ? trap_thread_watch(1000 / TICKS_PER_SECOND, watchdog_tick, err) : 0;
+}
+
 /* ---- deterministic mode ---- */
 
 static bool processor_runnable(struct processor *p)
@@ -420,7 +459,7 @@ static void *engine_main(void *arg)
 	struct error err;
 
 	(void)arg;
-	if (trap_thread_init(&err))
+	if (machine_thread_init(&err))
 		cpu_die(err.text);
 	pthread_mutex_lock(&machine.lock);
 	while (!machine.stop) {
@@ -462,7 +501,7 @@ static void *processor_main(void *arg)
 	struct error err;
 
 	current = p;
-	if (trap_thread_init(&err))
+	if (machine_thread_init(&err))
 		cpu_die(err.text);
 	while (!__atomic_load_n(&machine.stop, __ATOMIC_ACQUIRE) && !cpu_dead()) {
 		struct timespec until;
@@ -557,12 +596,24 @@ void cpu_stall(uint64_t microseconds)
 {
 	uint64_t end = clock_now() + microseconds;
 
+	current->cpu.waited += microseconds;
 	if (!machine.config.threads)
 		machine.clock = end;
 	do {
 		timers_fire(false);
 		cpu_relax();
 	} while (clock_now() < end);
+}
+
+void cpu_spend(uint64_t microseconds)
+{
+	if (!current)
+		return;
+	current->cpu.waited += microseconds;
+	if (machine.config.threads)
+		return;
+	machine.clock += microseconds;
+	timers_fire(false);
 }
 
 void cpu_set_device(bool (*step)(void *opaque, uint64_t random), void *opaque)

@@ -61,6 +61,8 @@ struct cpu {
 	enum callback callback;
 	struct lock *held[CPU_LOCKS_MAX];
 	unsigned held_count;
+	uint64_t waited;  /* microseconds of stalls and register accesses in the present callback */
+	unsigned entries; /* callbacks entered and left: whether it is still the same one */
 };
 
 struct cpu_config {
@@ -68,6 +70,7 @@ struct cpu_config {
 	bool threads;
 	bool free_running; /* deterministic mode: run without a waiting front end */
 	bool lent;         /* deterministic mode: run on the thread of the only front end, while that waits */
+	unsigned watchdog; /* seconds of processor time that one callback may take; 0: any */
 	uint64_t seed;
 };
 
@@ -124,6 +127,12 @@ void cpu_relax(void);
 unsigned cpu_raise(unsigned irql);
 void cpu_lower(unsigned irql);
 void cpu_stall(uint64_t microseconds); /* waits while the clock runs and others may move */
+/* What the driver does takes so long. The real clock, where there is one, knows that by itself. */
+void cpu_spend(uint64_t microseconds);
+
+/* Whether the calling processor's callback has taken more processor time than the watchdog lets it, and how much that is. */
+bool cpu_overdue(void);
+unsigned cpu_watchdog(void);
 
 /* The device as an actor: step performs one piece of work and says whether there may be more. NULL: there is none. */
 void cpu_set_device(bool (*step)(void *opaque, uint64_t random), void *opaque);

@@ -62,8 +62,19 @@ void interrupt_signal(struct interrupt *interrupt, bool asserted)
 	flag_set(&interrupt->pending, asserted);
 	if (!asserted)
 		return;
+	__atomic_add_fetch(&interrupt->raised, 1, __ATOMIC_ACQ_REL);
 	__atomic_exchange_n(&waiting, 1, __ATOMIC_SEQ_CST);
 	cpu_wake();
+}
+
+bool interrupt_asserted(const struct interrupt *interrupt)
+{
+	return flag_get(&interrupt->pending);
+}
+
+uint64_t interrupt_raised(const struct interrupt *interrupt)
+{
+	return __atomic_load_n(&interrupt->raised, __ATOMIC_ACQUIRE);
 }
 
 static bool interrupt_ready(const struct interrupt *interrupt)

@@ -20,6 +20,7 @@ struct interrupt {
 	bool masked;       /* a storm was stopped */
 	unsigned unheeded; /* services in a row that left the line asserted */
 	uint64_t delivered;
+	uint64_t raised; /* times that it was signalled */
 };
 
 void interrupt_connect(struct interrupt *interrupt);
@@ -28,6 +29,10 @@ void interrupt_disconnect(struct interrupt *interrupt);
 void interrupt_forget(void);
 /* From the device, any thread. A line: asserted as said. A message: arrives (asserted is true). */
 void interrupt_signal(struct interrupt *interrupt, bool asserted);
+
+bool interrupt_asserted(const struct interrupt *interrupt);
+/* How often it was signalled so far. */
+uint64_t interrupt_raised(const struct interrupt *interrupt);
 
 /* For the scheduler: is there one that a processor at `irql` could take now, and: take it. */
 bool interrupt_waiting(unsigned irql);

@@ -64,13 +64,21 @@ static int NTAPIV nt_memcmp(const void *a, const void *b, SIZE_T size)
 	return 0;
 }
 
+/* A routine that is here for drivers that call it, and is not for miniports. */
+static void prohibited(const char *name, uintptr_t pc)
+{
+	verify_report(RULE_CALL_KERNEL, pc, "%s is called", name);
+}
+
 static KIRQL NTAPI nt_get_current_irql(void)
 {
+	prohibited("KeGetCurrentIrql", CALLER);
 	return (KIRQL)cpu_self()->irql;
 }
 
 static VOID NTAPI nt_stall(ULONG microseconds)
 {
+	prohibited("KeStallExecutionProcessor", CALLER);
 	cpu_stall(microseconds);
 }
 

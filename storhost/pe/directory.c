@@ -19,6 +19,8 @@ static int read_codeview(struct pe_file *file, const uint8_t *entry, struct erro
 	if (size <= RSDS_PATH_OFFSET || !memchr(data + RSDS_PATH_OFFSET, 0, size - RSDS_PATH_OFFSET))
 		return error_set(err, "the path of the program database has no end");
 	file->pdb_path = (const char *)data + RSDS_PATH_OFFSET;
+	file->pdb_guid = data + 4;
+	file->pdb_age = pe_u32(data + 20);
 	return 0;
 }
 

@@ -27,6 +27,8 @@ struct pe_file {
 	size_t import_count;
 	struct pe_range directories[IMAGE_NUMBEROF_DIRECTORY_ENTRIES];
 	const char *pdb_path;
+	const uint8_t *pdb_guid; /* 16 bytes; NULL without pdb_path */
+	uint32_t pdb_age;
 	const uint8_t *version; /* VS_VERSIONINFO */
 	size_t version_size;
 	uint32_t cookie_rva; /* of the /GS security cookie; 0: none */
@@ -56,6 +58,9 @@ static inline uint64_t pe_pointer(const struct pe_file *file, const uint8_t *p)
 {
 	return file->headers.machine == PE_X64 ? pe_u64(p) : pe_u32(p);
 }
+
+/* A whole file, from malloc, of a size that a driver or what belongs to it can have. */
+int pe_read_file(const char *path, uint8_t **bytes, size_t *size, struct error *err);
 
 /* Bytes of address space that a section occupies, before rounding to pages. */
 static inline uint32_t pe_section_extent(const struct pe_section *section)

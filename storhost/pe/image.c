@@ -304,10 +304,9 @@ static int read_all(int fd, uint8_t *bytes, size_t size, struct error *err)
 	return 0;
 }
 
-static int open_fd(int fd, struct pe_file **out, struct error *err)
+static int read_fd(int fd, uint8_t **bytes, size_t *size, struct error *err)
 {
 	struct stat st;
-	uint8_t *bytes;
 
 	if (fstat(fd, &st))
 		return error_set(err, "cannot be read: %s", strerror(errno));
@@ -317,17 +316,18 @@ static int open_fd(int fd, struct pe_file **out, struct error *err)
 		return error_set(err, "the file is empty");
 	if (st.st_size > (off_t)FILE_SIZE_MAX)
 		return error_set(err, "the file is larger than a driver can be");
-	bytes = malloc((size_t)st.st_size);
-	if (!bytes)
-		return error_set(err, "no memory for %lld bytes", (long long)st.st_size);
-	if (read_all(fd, bytes, (size_t)st.st_size, err)) {
-		free(bytes);
+	*size = (size_t)st.st_size;
+	*bytes = malloc(*size);
+	if (!*bytes)
+		return error_set(err, "no memory for %zu bytes", *size);
+	if (read_all(fd, *bytes, *size, err)) {
+		free(*bytes);
 		return -1;
 	}
-	return open_bytes(bytes, (size_t)st.st_size, out, err);
+	return 0;
 }
 
-int pe_open(const char *path, struct pe_file **out, struct error *err)
+int pe_read_file(const char *path, uint8_t **bytes, size_t *size, struct error *err)
 {
 	/* O_NONBLOCK: opening a FIFO must not wait for a writer. */
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -335,9 +335,17 @@ int pe_open(const char *path, struct pe_file **out, struct error *err)
 
 	if (fd < 0)
 		return error_set(err, "cannot be opened: %s", strerror(errno));
-	result = open_fd(fd, out, err);
+	result = read_fd(fd, bytes, size, err);
 	close(fd);
 	return result;
+}
+
+int pe_open(const char *path, struct pe_file **out, struct error *err)
+{
+	uint8_t *bytes;
+	size_t size;
+
+	return pe_read_file(path, &bytes, &size, err) ? -1 : open_bytes(bytes, size, out, err);
 }
 
 void pe_close(struct pe_file *file)

@@ -52,6 +52,14 @@ const struct pe_section *pe_sections(const struct pe_file *file, size_t *count);
 const struct pe_import *pe_imports(const struct pe_file *file, size_t *count);
 /* Path of the program database that the debug directory names, or NULL. */
 const char *pe_pdb_path(const struct pe_file *file);
+/*
+ * The program database of that name beside the driver, if it belongs to this very image; NULL and a sentence otherwise.
+ * driver: the path that the image was opened with.
+ */
+struct pdb;
+struct pdb *pe_open_pdb(const struct pe_file *file, const char *driver, struct error *err);
+/* The procedure at rva: "name+0x12", "name"; false: none is known. */
+bool pe_symbol(const struct pe_file *file, const struct pdb *pdb, uint64_t rva, char *buf, size_t size);
 /* A string of the version resource ("FileVersion", "FileDescription"…) copied to buf as UTF-8; false if absent. */
 bool pe_version_string(const struct pe_file *file, const char *key, char *buf, size_t size);
 /* FILEFLAGS of the version resource that its mask declares (bit 0: VS_FF_DEBUG); 0 without one. */

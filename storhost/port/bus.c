@@ -19,9 +19,18 @@
 #define CAPABILITY_MSI 0x05
 #define CAPABILITY_MSIX 0x11
 
+/*
+ * What an access of a register takes. A processor waits for it, in a virtual machine for longer still, so that a driver
+ * which polls one a million times has waited for a second.
+ */
+#define REGISTER_US 1u
+
 /* Where the local APICs listen, and the vector of message 0. */
 #define MESSAGE_ADDRESS 0xfee00000u
 #define MESSAGE_VECTOR 0x50u
+
+/* One in so many services of the line finds another device on it, too. */
+#define FOREIGN_EVERY 4u
 
 static uint32_t config_get(struct port *port, unsigned offset, unsigned width)
 {
@@ -68,6 +77,9 @@ static void bar_assign(struct port *port, unsigned bar, uint64_t *low, uint64_t 
 	*next += length;
 }
 
+/* The instruction of the driver's that accesses a register on this thread; 0: none does. */
+static __thread uintptr_t register_pc;
+
 static void *device_translate(void *opaque, uint64_t address, uint32_t length, bool write)
 {
 	void *host = phys_device(address, length, write);
@@ -77,6 +89,17 @@ static void *device_translate(void *opaque, uint64_t address, uint32_t length, b
 		verify_report(RULE_DMA_MEMORY, 0, "the device was told to %s %u bytes at 0x%llx, which is %s",
 			      write ? "write" : "read", length, (unsigned long long)address, phys_use_name(address));
 	return host;
+}
+
+static bool device_granted(void *opaque, uint64_t address, uint32_t length, bool write)
+{
+	(void)opaque;
+	if (phys_device(address, length, write))
+		return true;
+	verify_report(phys_device(address, length, !write) ? RULE_DMA_DIRECTION : RULE_DMA_DESCRIPTOR, 0,
+		      "a descriptor gives the device %u bytes at 0x%llx to %s, which is %s", length,
+		      (unsigned long long)address, write ? "write" : "read", phys_use_name(address));
+	return false;
 }
 
 static void device_set_intx(void *opaque, bool asserted)
@@ -101,10 +124,10 @@ static void device_wake(void *opaque)
 	cpu_wake_device();
 }
 
-static void device_blame(void *opaque, const char *clause, const char *text)
+static void device_blame(void *opaque, enum rule rule, const char *clause, const char *text)
 {
 	(void)opaque;
-	verify_report(RULE_DEVICE_PROTOCOL, 0, "%s [%s]", text, clause);
+	verify_report(rule, register_pc, "%s [%s]", text, clause);
 }
 
 static bool device_step_actor(void *opaque, uint64_t random)
@@ -144,6 +167,7 @@ void bus_attach(struct port *port)
 	const struct device_bus bus = {
 		.opaque = port,
 		.translate = device_translate,
+		.granted = device_granted,
 		.set_intx = device_set_intx,
 		.msi_write = device_msi_write,
 		.wake = device_wake,
@@ -175,57 +199,64 @@ uint32_t bus_config_read(struct port *port, unsigned offset, uint8_t *buffer, ui
 
 /* ---- register mappings ---- */
 
-static void register_count(struct port *port, bool write)
+/* Whether nothing answers: reads are all ones, writes are lost. */
+static bool register_gone(const struct port *port, uintptr_t pc)
 {
-	__atomic_add_fetch(write ? &port->stats.mmio_writes : &port->stats.mmio_reads, 1, __ATOMIC_RELAXED);
+	bool gone = __atomic_load_n(&port->unplugged, __ATOMIC_ACQUIRE);
+
+	if (gone && port->removal_told)
+		verify_report(RULE_MMIO_GONE, pc, "a register is accessed in %s", callback_name(cpu_self()->callback));
+	else if (!gone && port->stopped)
+		verify_report(RULE_MMIO_STOPPED, pc, "a register is accessed in %s",
+			      callback_name(cpu_self()->callback));
+	return gone;
 }
 
-/* Whether nothing answers: reads are all ones, writes are lost. */
-static bool register_gone(const struct port *port)
+uint64_t bus_register_read(struct mapping *mapping, uint64_t offset, unsigned width, uintptr_t pc)
 {
-	if (!__atomic_load_n(&port->unplugged, __ATOMIC_ACQUIRE))
-		return false;
-	if (port->removal_told)
-		verify_report(RULE_MMIO_GONE, 0, "a register is accessed in %s", callback_name(cpu_self()->callback));
-	return true;
+	struct port *port = mapping->port;
+	uint64_t value = ~0ull;
+
+	__atomic_add_fetch(&port->stats.mmio_reads, 1, __ATOMIC_RELAXED);
+	register_pc = pc;
+	if (!register_gone(port, pc))
+		value = port->device->ops->bar_read(port->device, mapping->bar, mapping->offset + offset, width);
+	register_pc = 0;
+	return value;
+}
+
+void bus_register_write(struct mapping *mapping, uint64_t offset, unsigned width, uint64_t value, uintptr_t pc)
+{
+	struct port *port = mapping->port;
+
+	__atomic_add_fetch(&port->stats.mmio_writes, 1, __ATOMIC_RELAXED);
+	register_pc = pc;
+	if (!register_gone(port, pc))
+		port->device->ops->bar_write(port->device, mapping->bar, mapping->offset + offset, width, value);
+	register_pc = 0;
+}
+
+void bus_register_after(uintptr_t pc)
+{
+	cpu_spend(REGISTER_US);
+	callback_watch(pc);
+	cpu_point();
 }
 
 static uint64_t mapping_read(void *opaque, uint64_t offset, unsigned width)
 {
-	struct mapping *mapping = opaque;
-	struct port *port = mapping->port;
-
-	register_count(port, false);
-	if (register_gone(port))
-		return ~0ull;
-	return port->device->ops->bar_read(port->device, mapping->bar, mapping->offset + offset, width);
+	return bus_register_read(opaque, offset, width, trap_pc());
 }
 
 static void mapping_write(void *opaque, uint64_t offset, unsigned width, uint64_t value)
 {
-	struct mapping *mapping = opaque;
-	struct port *port = mapping->port;
-
-	register_count(port, true);
-	if (register_gone(port))
-		return;
-	port->device->ops->bar_write(port->device, mapping->bar, mapping->offset + offset, width, value);
-}
-
-uint64_t bus_register_read(struct mapping *mapping, const volatile void *address, unsigned width)
-{
-	return mapping_read(mapping, (uintptr_t)address - (uintptr_t)mapping->base, width);
-}
-
-void bus_register_write(struct mapping *mapping, volatile void *address, unsigned width, uint64_t value)
-{
-	mapping_write(mapping, (uintptr_t)address - (uintptr_t)mapping->base, width, value);
+	bus_register_write(opaque, offset, width, value, trap_pc());
 }
 
 static void mapping_after(void *opaque)
 {
 	(void)opaque;
-	cpu_point();
+	bus_register_after(trap_pc());
 }
 
 /* The BAR that holds [address, address + length), or BARS. */
@@ -303,18 +334,40 @@ void bus_unmap_all(struct port *port)
 
 /* ---- interrupts ---- */
 
+static bool line_call(struct port *port)
+{
+	struct frame frame;
+	bool claimed;
+
+	callback_enter(&frame, CB_INTERRUPT);
+	claimed = port->init.HwInterrupt(port->extension);
+	callback_leave(&frame);
+	return claimed;
+}
+
+/* Another device on the line interrupts, now and then. */
+static void line_call_for_another(struct port *port)
+{
+	struct interrupt *line = &port->line.interrupt;
+	uint64_t raised = interrupt_raised(line);
+
+	if (interrupt_asserted(line) || cpu_random() % FOREIGN_EVERY)
+		return;
+	if (line_call(port) && interrupt_raised(line) == raised)
+		verify_report(RULE_IRQ_FOREIGN, 0, "HwInterrupt returned TRUE, and its device had not interrupted");
+}
+
 static bool line_service(struct interrupt *self, void *opaque)
 {
 	struct port *port = opaque;
-	struct frame frame;
 	bool claimed;
 
 	(void)self;
 	port->stats.interrupts++;
-	callback_enter(&frame, CB_INTERRUPT);
-	claimed = port->init.HwInterrupt(port->extension);
-	callback_leave(&frame);
+	claimed = line_call(port);
 	port->stats.refused += !claimed;
+	if (claimed)
+		line_call_for_another(port);
 	return claimed;
 }
 

@@ -38,18 +38,33 @@ void callback_enter(struct frame *frame, enum callback callback)
 	frame->callback = cpu->callback;
 	frame->irql = cpu->irql;
 	frame->held = cpu->held_count;
+	frame->waited = cpu->waited;
 	cpu->callback = callback;
+	cpu->waited = 0;
+	cpu->entries++;
+}
+
+/* Microseconds that a callback may wait [DV 0xF1/0x1002]; 0: as long as it likes. */
+static uint64_t callback_limit(enum callback callback)
+{
+	switch (callback) {
+	case CB_DRIVER_ENTRY:
+	case CB_FIND_ADAPTER:
+		return 0;
+	case CB_INITIALIZE:
+	case CB_PASSIVE_INITIALIZE:
+		return 5000000;
+	default:
+		return 500000;
+	}
 }
 
 void callback_leave(const struct frame *frame)
 {
 	struct cpu *cpu = cpu_self();
+	uint64_t limit = callback_limit(cpu->callback);
 
-	if (cpu->irql != frame->irql) {
-		verify_report(RULE_CALLBACK_IRQL, 0, "%s was entered at IRQL %u and returned at %u",
-			      callback_name(cpu->callback), frame->irql, cpu->irql);
-		cpu->irql = frame->irql;
-	}
+	/* The IRQL of a lock that was kept is its own. */
 	while (cpu->held_count > frame->held) {
 		struct lock *lock = cpu->held[cpu->held_count - 1];
 
@@ -59,8 +74,27 @@ void callback_leave(const struct frame *frame)
 	}
 	if (port_hosted && port_hosted->dump)
 		dump_returned(port_hosted, cpu->callback);
+	if (cpu->irql != frame->irql) {
+		verify_report(RULE_CALLBACK_IRQL, 0, "%s was entered at IRQL %u and returned at %u",
+			      callback_name(cpu->callback), frame->irql, cpu->irql);
+		cpu->irql = frame->irql;
+	}
+	if (limit && cpu->waited > limit)
+		verify_report(RULE_TIME_CALLBACK, 0, "%s waited for %llu microseconds, of which it has %llu",
+			      callback_name(cpu->callback), (unsigned long long)cpu->waited, (unsigned long long)limit);
 	cpu->callback = frame->callback;
+	cpu->waited = frame->waited;
+	cpu->entries++;
 	cpu_point();
+}
+
+void callback_watch(uintptr_t pc)
+{
+	if (!cpu_overdue())
+		return;
+	verify_report(RULE_TIME_ENDLESS, pc, "%s does not return: it has run for more than %u s of processor time",
+		      callback_name(cpu_self()->callback), cpu_watchdog());
+	cpu_die("the driver does not return");
 }
 
 bool call_check(const struct call_rule *rule, uintptr_t pc)
@@ -70,6 +104,7 @@ bool call_check(const struct call_rule *rule, uintptr_t pc)
 
 	if (!cpu)
 		return true;
+	callback_watch(pc);
 	allowed = !dumping || dump_may_call(rule, pc);
 	/* A dump image is called at one level, and what it may call is for that level. */
 	if (!dumping && cpu->irql > rule->max_irql)

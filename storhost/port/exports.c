@@ -149,6 +149,9 @@ PVOID NTAPI StorPortGetUncachedExtension(PVOID extension, PPORT_CONFIGURATION_IN
 	CALL("StorPortGetUncachedExtension", IRQL_PASSIVE, CB_SETUP);
 	if (!port || config != port->config || !bytes)
 		return NULL;
+	if (port->uncached_calls++)
+		verify_report(RULE_UNCACHED_ONCE, CALLER, "StorPortGetUncachedExtension is called again");
+	port->at_uncached = *port->config;
 	/* A second call: the kit's page says NULL, the present one says the same memory; the seed decides. */
 	if (port->uncached)
 		return port->options.seed & 2 ? port->uncached : NULL;
@@ -261,6 +264,10 @@ BOOLEAN NTAPI StorPortSetDeviceQueueDepth(PVOID extension, UCHAR path, UCHAR tar
 	}
 	if (!port || path || target || lun)
 		return FALSE;
+	if (!port->inquired) {
+		verify_report(RULE_QUEUE_EARLY, CALLER, "the queue depth is set before the unit's first INQUIRY");
+		return FALSE;
+	}
 	__atomic_store_n(&port->depth, depth, __ATOMIC_RELEASE);
 	return TRUE;
 }
@@ -315,10 +322,16 @@ BOOLEAN NTAPI StorPortSynchronizeAccess(PVOID extension, PSTOR_SYNCHRONIZED_ACCE
 
 VOID NTAPI StorPortStallExecution(ULONG microseconds)
 {
+	bool dumping = port_hosted && port_hosted->dump;
 	struct cpu *cpu = cpu_self();
 
-	if (cpu->callback == CB_START_IO)
+	callback_watch(CALLER);
+	/* In a dump image nobody else is kept waiting, and there is no other time to wait. */
+	if (!dumping && cpu->callback == CB_START_IO)
 		verify_report(RULE_STARTIO_WAIT, CALLER, "HwStartIo stalls for %u microseconds", microseconds);
+	if (!dumping && cpu->callback & (CB_INTERRUPT | CB_MS_INTERRUPT | CB_SYNCHRONIZE))
+		verify_report(RULE_STALL_INTERRUPT, CALLER, "%s stalls for %u microseconds",
+			      callback_name(cpu->callback), microseconds);
 	if (microseconds > 1000)
 		verify_report(RULE_STALL_LONG, CALLER, "a stall of %u microseconds", microseconds);
 	cpu_stall(microseconds);
@@ -440,9 +453,11 @@ static uint64_t register_read(void *extension, const volatile void *address, uns
 {
 	struct port *port = port_of(extension, pc);
 	struct mapping *mapping = port ? bus_mapping(port, address, width, pc) : NULL;
-	uint64_t value = mapping ? bus_register_read(mapping, address, width) : ~0ull;
+	uint64_t value = ~0ull;
 
-	cpu_point();
+	if (mapping)
+		value = bus_register_read(mapping, (uintptr_t)address - (uintptr_t)mapping->base, width, pc);
+	bus_register_after(pc);
 	return value;
 }
 
@@ -452,8 +467,8 @@ static void register_write(void *extension, volatile void *address, unsigned wid
 	struct mapping *mapping = port ? bus_mapping(port, address, width, pc) : NULL;
 
 	if (mapping)
-		bus_register_write(mapping, address, width, value);
-	cpu_point();
+		bus_register_write(mapping, (uintptr_t)address - (uintptr_t)mapping->base, width, value, pc);
+	bus_register_after(pc);
 }
 
 #define REGISTER_EXPORTS(Name, TYPE)                                                                                   \

@@ -80,10 +80,14 @@ static ULONG perf_options(BOOLEAN query, void *data, uintptr_t pc)
 	PERF_CONFIGURATION_DATA options;
 
 	call_check(&rule, pc);
-	if (!data || !guest_read(&options, data, sizeof(options), pc))
+	if (!data) {
+		verify_report(RULE_PERF_OPTIONS, pc, "StorPortInitializePerfOpts gets no PERF_CONFIGURATION_DATA");
+		return STATUS(INVALID_PARAMETER);
+	}
+	if (!guest_read(&options, data, sizeof(options), pc))
 		return STATUS(INVALID_PARAMETER);
 	if (options.Version != STOR_PERF_VERSION_3 || options.Size != sizeof(options)) {
-		verify_report(RULE_CALL_WINDOWS8, pc, "PERF_CONFIGURATION_DATA has version %u and size %u",
+		verify_report(RULE_PERF_OPTIONS, pc, "PERF_CONFIGURATION_DATA has version %u and size %u",
 			      options.Version, options.Size);
 		return STATUS(UNSUCCESSFUL);
 	}
@@ -117,6 +121,23 @@ static ULONG log_system_event(struct port *port, const void *details, void *maxi
 static ULONG put(void *out, const void *value, size_t size, uintptr_t pc)
 {
 	return guest_write(out, value, size, pc) ? STATUS(SUCCESS) : STATUS(INVALID_PARAMETER);
+}
+
+static ULONG start_io_parameters(struct port *port, const void *srb, void *out, uintptr_t pc)
+{
+	static const struct call_rule rule = { "StorPortGetStartIoPerfParams", IRQL_DEVICE, CB_START_IO };
+	STARTIO_PERFORMANCE_PARAMETERS parameters;
+
+	call_check(&rule, pc);
+	if (!guest_read(&parameters, out, sizeof(parameters), pc))
+		return STATUS(INVALID_PARAMETER);
+	if (!slot_of(port, srb) || parameters.Size != sizeof(parameters)) {
+		verify_report(RULE_CALL_ARGUMENT, pc,
+			      "StorPortGetStartIoPerfParams of SRB %p and parameters of size %u", srb, parameters.Size);
+		return STATUS(INVALID_PARAMETER);
+	}
+	parameters = (STARTIO_PERFORMANCE_PARAMETERS){ .Size = sizeof(parameters) };
+	return put(out, &parameters, sizeof(parameters), pc);
 }
 
 /* The machine's processors: one group, one node. */
@@ -193,9 +214,7 @@ static ULONG extended(STORPORT_FUNCTION_CODE code, struct port *port, guest_va_l
 		return perf_options((BOOLEAN)id, guest_va_arg(*ap, void *), pc);
 	case ExtFunctionGetStartIoPerformanceParameters:
 		first = guest_va_arg(*ap, void *);
-		return put(guest_va_arg(*ap, void *),
-			   &(STARTIO_PERFORMANCE_PARAMETERS){ .Size = sizeof(STARTIO_PERFORMANCE_PARAMETERS) },
-			   first ? sizeof(STARTIO_PERFORMANCE_PARAMETERS) : 0, pc);
+		return start_io_parameters(port, first, guest_va_arg(*ap, void *), pc);
 	case ExtFunctionLogSystemEvent:
 		first = guest_va_arg(*ap, void *);
 		return log_system_event(port, first, guest_va_arg(*ap, void *), pc);

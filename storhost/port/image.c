@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "nt/exports.h"
+#include "pe/pdb.h"
 
 #define VERSION_DEBUG 1u /* VS_FF_DEBUG */
 
@@ -13,6 +14,7 @@ struct image {
 	const struct image_linked *linked; /* or NULL, and */
 	struct pe_file *file;
 	struct pe_module *module;
+	struct pdb *symbols; /* NULL: none that belong to the driver */
 };
 
 const struct image_linked *image_linked;
@@ -66,6 +68,8 @@ int image_load(const char *path, struct image **out, struct error *err)
 		image_free(image);
 		return -1;
 	}
+	if (!image->linked)
+		image->symbols = pe_open_pdb(image->file, path, NULL);
 	*out = image;
 	return 0;
 }
@@ -86,6 +90,11 @@ bool image_contains(const struct image *image, const void *address, uintptr_t *o
 	return inside;
 }
 
+bool image_symbol(const struct image *image, uintptr_t offset, char *buf, size_t size)
+{
+	return image->symbols && pe_symbol(image->file, image->symbols, offset, buf, size);
+}
+
 void image_discard(struct image *image)
 {
 	if (image->module)
@@ -98,6 +107,8 @@ void image_free(struct image *image)
 		return;
 	if (image->module)
 		pe_unmap(image->module);
+	if (image->symbols)
+		pdb_close(image->symbols);
 	if (image->file)
 		pe_close(image->file);
 	free(image);

@@ -11,6 +11,7 @@
 #define STORHOST_PORT_IMAGE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -41,6 +42,8 @@ int image_load(const char *path, struct image **out, struct error *err);
 void *image_entry(const struct image *image);
 /* Whether the address lies in the driver; offset (may be NULL) from its beginning. */
 bool image_contains(const struct image *image, const void *address, uintptr_t *offset);
+/* The procedure at that offset: "name+0x12", "name"; false: none is known. */
+bool image_symbol(const struct image *image, uintptr_t offset, char *buf, size_t size);
 /* After DriverEntry: a later touch of what is for initialization only faults. */
 void image_discard(struct image *image);
 void image_free(struct image *image);

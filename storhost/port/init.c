@@ -2,6 +2,7 @@
 /* The adapter's life: load, start, stop, unload. */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/mman.h>
 
 #include "nt/exports.h"
@@ -31,11 +32,22 @@ struct port *port_of(const void *extension, uintptr_t pc)
 static void describe_pc(uintptr_t pc, char *buf, size_t size)
 {
 	uintptr_t offset;
+	char symbol[128];
 
-	if (port_hosted && port_hosted->image && image_contains(port_hosted->image, (void *)pc, &offset))
-		snprintf(buf, size, "%s+0x%llx", port_hosted->name, (unsigned long long)offset);
-	else
+	if (!port_hosted || !port_hosted->image || !image_contains(port_hosted->image, (void *)pc, &offset))
 		snprintf(buf, size, "0x%llx", (unsigned long long)pc);
+	else if (image_symbol(port_hosted->image, offset, symbol, sizeof(symbol)))
+		snprintf(buf, size, "%s+0x%llx (%s)", port_hosted->name, (unsigned long long)offset, symbol);
+	else
+		snprintf(buf, size, "%s+0x%llx", port_hosted->name, (unsigned long long)offset);
+}
+
+static void describe_call(char *buf, size_t size)
+{
+	const struct cpu *cpu = cpu_self();
+
+	if (cpu && cpu->callback != CB_NONE)
+		snprintf(buf, size, "%s", callback_name(cpu->callback));
 }
 
 static void describe_step(char *buf, size_t size)
@@ -45,6 +57,8 @@ static void describe_step(char *buf, size_t size)
 	snprintf(buf, size, "seed %llu, step %llu", (unsigned long long)port_hosted->options.seed,
 		 (unsigned long long)cpu_steps());
 }
+
+static const struct verify_scene scene = { describe_pc, describe_call, describe_step };
 
 static bool is_driver_code(uintptr_t pc)
 {
@@ -64,19 +78,31 @@ static void driver_fault(const struct trap_fault *fault)
 		[TRAP_STACK] = "a stack overflow",
 	};
 	struct slot *slot = slot_of_address(port_hosted, fault->address);
+	bool ended = slot && (slot->state == SLOT_FREE || slot->state == SLOT_COMPLETED);
 
-	if (slot && (slot->state == SLOT_FREE || slot->state == SLOT_COMPLETED))
+	if (fault->kind == TRAP_ENDLESS) {
+		callback_watch(fault->pc);
+	} else if (ended) {
 		verify_report(RULE_SRB_AFTER, fault->pc, "%s: 0x%llx belongs to an SRB that was completed", fault->text,
 			      (unsigned long long)fault->address);
-	else
+	} else if (slot && fault->write && slot_list_has(slot, fault->address)) {
+		verify_report(RULE_SRB_LIST, fault->pc, "%s: 0x%llx belongs to a scatter/gather list", fault->text,
+			      (unsigned long long)fault->address);
+	} else if (fault->kind == TRAP_ACCESS && srb_buffer_nowhere(fault->address)) {
+		verify_report(RULE_SRB_BUFFER, fault->pc, "%s: 0x%llx is a DataBuffer that is not mapped", fault->text,
+			      (unsigned long long)fault->address);
+	} else {
 		verify_report(RULE_DRIVER_FAULT, fault->pc, "%s: %s, address 0x%llx", kinds[fault->kind], fault->text,
 			      (unsigned long long)fault->address);
+	}
 	cpu_die("the driver crashed");
 }
 
 static void stub_called(const char *dll, const char *name)
 {
-	verify_report(RULE_DRIVER_STOPPED, 0, "the driver called %s of %s, which storhost has not", name, dll);
+	enum rule rule = strncasecmp(dll, "storport", 8) ? RULE_CALL_KERNEL : RULE_DRIVER_STOPPED;
+
+	verify_report(rule, 0, "the driver called %s of %s, which storhost has not", name, dll);
 	cpu_die("the driver called what storhost has not");
 }
 
@@ -152,8 +178,7 @@ int port_open(const char *driver, struct device *device, const struct port_optio
 	port_hosted = port_loading = port;
 	port_debug_print = options->debug;
 	*out = port;
-	verify_describe_pc = describe_pc;
-	verify_describe_step = describe_step;
+	verify_scene = &scene;
 	export_stub_called = stub_called;
 	return traps_install(err) || image_load(driver, &port->image, err) ? -1 : 0;
 }
@@ -208,11 +233,12 @@ void *port_uncached(struct port *port, uint32_t bytes)
 	return port->uncached;
 }
 
+/* Not while a device that no reset has stopped may still reach it. */
 void port_uncached_release(struct port *port)
 {
 	uint8_t *window = (uint8_t *)((uintptr_t)port->uncached & ~(uintptr_t)(PHYS_PAGE - 1));
 
-	if (!port->uncached)
+	if (!port->uncached || port->failed)
 		return;
 	phys_free(port->uncached_address & ~(uint64_t)(PHYS_PAGE - 1), port->uncached_pages);
 	phys_unmap(window, port->uncached_pages);
@@ -282,10 +308,59 @@ int port_objects(struct port *port, struct error *err)
 	return 0;
 }
 
+/* The members that are the port's [storport-win7 2.1]. */
+static void config_check_readonly(const struct port *port)
+{
+	const struct {
+		const char *name;
+		size_t offset, size;
+	} members[] = {
+#define MEMBER(name)                                                                                                   \
+	{ #name, offsetof(PORT_CONFIGURATION_INFORMATION, name), sizeof(((PORT_CONFIGURATION_INFORMATION *)0)->name) }
+		MEMBER(Length),
+		MEMBER(SystemIoBusNumber),
+		MEMBER(AdapterInterfaceType),
+		MEMBER(BusInterruptLevel),
+		MEMBER(BusInterruptVector),
+		MEMBER(InterruptMode),
+		MEMBER(AccessRanges),
+		MEMBER(ReceiveEvent),
+		MEMBER(RealModeInitialized),
+		MEMBER(BufferAccessScsiPortControlled),
+		MEMBER(SlotNumber),
+		MEMBER(DumpRegion),
+#undef MEMBER
+	};
+
+	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+		if (memcmp((const char *)port->config + members[i].offset,
+			   (const char *)&port->preset + members[i].offset, members[i].size))
+			verify_report(RULE_CONFIG_READONLY, 0, "%s was changed", members[i].name);
+	}
+}
+
+static void config_check_uncached(const struct port *port)
+{
+	const PORT_CONFIGURATION_INFORMATION *then = &port->at_uncached, *now = port->config;
+
+	if (!port->uncached_calls)
+		return;
+	if (!then->Master)
+		verify_report(RULE_UNCACHED_FINAL, 0, "StorPortGetUncachedExtension is called while Master is FALSE");
+	if (then->SrbExtensionSize != now->SrbExtensionSize || then->Dma64BitAddresses != now->Dma64BitAddresses)
+		verify_report(RULE_UNCACHED_FINAL, 0,
+			      "SrbExtensionSize was %u and is %u, Dma64BitAddresses was 0x%x and is 0x%x",
+			      then->SrbExtensionSize, now->SrbExtensionSize, then->Dma64BitAddresses,
+			      now->Dma64BitAddresses);
+}
+
 static void config_check(struct port *port)
 {
 	const PORT_CONFIGURATION_INFORMATION *config = port->config;
 	const uint8_t *tail = (const uint8_t *)(config + 1);
+
+	config_check_readonly(port);
+	config_check_uncached(port);
 
 	for (unsigned i = 0; i < CONFIG_TAIL; i++) {
 		if (tail[i] == 0xa5)
@@ -335,6 +410,8 @@ int port_find(struct port *port, const char *text, struct error *err)
 
 	if (argument)
 		memcpy(argument, text, strlen(text) + 1);
+	port->preset = *port->config;
+	port->uncached_calls = 0;
 	callback_enter(&frame, CB_FIND_ADAPTER);
 	answer = port->init.HwFindAdapter(port->extension, NULL, NULL, argument, port->config, &again);
 	callback_leave(&frame);
@@ -419,6 +496,7 @@ struct start {
 
 int adapter_start(struct port *port, struct error *err)
 {
+	port->stopped = false;
 	if (port_objects(port, err) || port_find(port, driver_parameter(), err) || slots_create(port, err) ||
 	    bus_connect(port, err))
 		return -1;
@@ -456,6 +534,14 @@ int port_start(struct port *port, struct error *err)
 
 /* ---- stop ---- */
 
+void adapter_stopped(struct port *port)
+{
+	if (!port->unplugged && port->device->ops->running(port->device))
+		verify_report(RULE_MMIO_RUNNING, 0, "the device still runs after ScsiStopAdapter");
+	bus_disconnect(port);
+	port->stopped = true;
+}
+
 static void stop_run(void *opaque)
 {
 	struct port *port = opaque;
@@ -466,7 +552,7 @@ static void stop_run(void *opaque)
 	port->init.HwAdapterControl(port->extension, ScsiStopAdapter, NULL);
 	callback_leave(&frame);
 	lock_release(&port->interrupt_lock, (unsigned)irql, 0);
-	bus_disconnect(port);
+	adapter_stopped(port);
 	port->started = false;
 	timers_cancel(port);
 	bus_unmap_all(port);
@@ -514,7 +600,10 @@ void port_free(struct port *port)
 	/* What an adapter that was pulled out had set, stop_run has not seen. */
 	timers_cancel(port);
 	pool_report_leaks();
+	if (port->unplugged)
+		port->failed = false; /* what has no power reaches no memory */
 	slots_destroy(port);
+	port_uncached_release(port);
 	port_hosted = NULL;
 	cpu_set_device(NULL, NULL);
 	port_close(port);

@@ -48,9 +48,12 @@ struct slot {
 	uint8_t sense_copy[255], sense_length;
 	uint64_t *pages; /* bus addresses of the data pages */
 	uint32_t data_length, page_count, offset, elements;
-	void *mapped;                /* window of a mapped buffer */
+	void *mapped;     /* window of a mapped buffer */
+	uintptr_t buffer; /* where that was last, until the slot is used again */
+	uint32_t buffer_pages;
 	uint64_t deadline, sequence; /* sequence: in the order in which they were prepared */
-	uint64_t started;            /* and in that in which HwStartIo got them */
+	uint64_t order;              /* in which the miniport got them; UINT64_MAX: it has not */
+	unsigned left;               /* requests that this reset left outstanding */
 	UCHAR tag;
 	uint64_t extension_address;
 };
@@ -86,12 +89,15 @@ struct port {
 	struct image *image;
 	HW_INITIALIZATION_DATA init;
 	bool initialized; /* StorPortInitialize has accepted */
-	bool started, stopping;
+	bool started;
+	bool stopped;      /* by ScsiStopAdapter, and not restarted */
 	bool unplugged;    /* the device was pulled out */
 	bool removal_told; /* and the miniport knows: it may not look for it any more */
 	bool dpc_locked;   /* this run holds a DPC's lock while the DPC runs */
 	bool bus_changed;
 	PORT_CONFIGURATION_INFORMATION *config;
+	PORT_CONFIGURATION_INFORMATION preset, at_uncached; /* it before HwFindAdapter, and at its call for memory */
+	unsigned uncached_calls;                            /* of the present HwFindAdapter */
 	ACCESS_RANGE *ranges;
 	void *extension, *lu_extension;
 	void *registry_buffer;
@@ -118,7 +124,7 @@ struct port {
 
 	struct slot *slots, *free_slots, *last_free;
 	unsigned slot_count;
-	uint64_t sequence, starts;
+	uint64_t sequence, order; /* of the last slot that was prepared, and started */
 	UCHAR next_tag;
 	bool tag_taken[SP_UNTAGGED]; /* by a slot that is not free */
 	uint8_t *srb_window, *list_window;
@@ -130,6 +136,7 @@ struct port {
 	bool dispatch_posted;
 	struct port_request *first, **last;
 	unsigned outstanding, depth;
+	bool inquired;    /* the unit was asked what it is */
 	unsigned busy;    /* completions to wait for */
 	bool backing_off; /* after a BUSY that came without StorPortBusy */
 	unsigned paused;
@@ -141,8 +148,8 @@ struct port {
 	unsigned failed_resets;
 	int countdown;
 	struct port_request reset_request;
-	struct gate *drained;                   /* opened when nothing is outstanding any more */
-	uint64_t reset_deadline, reset_started; /* reset_started: what started before is older than the reset */
+	struct gate *drained; /* opened when nothing is outstanding any more */
+	uint64_t reset_deadline;
 
 	struct port_limits limits;
 	struct port_stats stats;
@@ -156,6 +163,7 @@ struct port {
 struct frame {
 	enum callback callback;
 	unsigned irql, held;
+	uint64_t waited;
 };
 
 void callback_enter(struct frame *frame, enum callback callback);
@@ -168,6 +176,8 @@ struct call_rule {
 };
 /* False: a dump image may not call it. */
 bool call_check(const struct call_rule *rule, uintptr_t pc);
+/* The driver has called from pc, or accesses a register there: ends it if its callback has taken too long. */
+void callback_watch(uintptr_t pc);
 /* Whether the port may call what the driver named as `what`: a finding where it is not the driver's code. */
 bool call_target(const struct port *port, const void *routine, const char *what, uintptr_t pc);
 const char *callback_name(enum callback callback);
@@ -211,8 +221,10 @@ void bus_unmap_all(struct port *port);
 uint32_t bus_config_read(struct port *port, unsigned offset, uint8_t *buffer, uint32_t length);
 void *bus_map(struct port *port, uint64_t address, uint32_t length, uintptr_t pc);
 bool bus_unmap(struct port *port, void *base, uintptr_t pc);
-uint64_t bus_register_read(struct mapping *mapping, const volatile void *address, unsigned width);
-void bus_register_write(struct mapping *mapping, volatile void *address, unsigned width, uint64_t value);
+uint64_t bus_register_read(struct mapping *mapping, uint64_t offset, unsigned width, uintptr_t pc);
+void bus_register_write(struct mapping *mapping, uint64_t offset, unsigned width, uint64_t value, uintptr_t pc);
+/* The time that an access has taken, and what others do in it. */
+void bus_register_after(uintptr_t pc);
 struct mapping *bus_mapping(struct port *port, const volatile void *address, unsigned width, uintptr_t pc);
 
 /* Configuration space again as bus_assign left it: after power was lost. */
@@ -234,6 +246,9 @@ struct slot *slot_of(struct port *port, const void *srb);
 struct port_request *slot_take_request(struct slot *slot);
 /* The slot that any address of its windows belongs to, or NULL. */
 struct slot *slot_of_address(struct port *port, uintptr_t address);
+/* Whether it is one of that slot's list; and whether any SRB has it as the address of a buffer that is not mapped. */
+bool slot_list_has(const struct slot *slot, uintptr_t address);
+bool srb_buffer_nowhere(uintptr_t address);
 void srb_complete(struct port *port, const void *srb, uintptr_t pc);
 void *slot_system_address(struct slot *slot);
 
@@ -261,6 +276,8 @@ void queue_ready(struct port *port);
 /* ---- reset.c ---- */
 /* A request was prepared: the unit's countdown starts if it stands still. */
 void reset_arm(struct port *port, const struct slot *slot);
+/* How many requests the miniport has that it got before the one with that order, resets and the like left out. */
+unsigned reset_left(struct port *port, uint64_t order);
 /* A request came back: the countdown begins again with the time-out of the oldest one that is out, or stops. */
 void reset_reload(struct port *port);
 
@@ -298,6 +315,8 @@ void port_uncached_release(struct port *port);
 void port_close(struct port *port);
 /* From HwFindAdapter to the first query of the adapter, with the resources that were assigned. On a processor. */
 int adapter_start(struct port *port, struct error *err);
+/* ScsiStopAdapter has returned: what must hold now, and no interrupts any more. */
+void adapter_stopped(struct port *port);
 void *port_uncached(struct port *port, uint32_t bytes);
 
 #endif

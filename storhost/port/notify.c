@@ -3,6 +3,9 @@
 #include "port/internal.h"
 #include "nt/guest.h"
 
+/* No processor's stack is larger. */
+#define STACK_BYTES (512u << 10)
+
 static void dpc_run(struct work *work)
 {
 	struct dpc *dpc = container_of(work, struct dpc, work);
@@ -121,6 +124,9 @@ static void spin_acquire(struct port *port, STOR_SPINLOCK which, void *context, 
 	call_check(&rule, pc);
 	if (!lock)
 		return;
+	if ((uintptr_t)handle - (uintptr_t)__builtin_frame_address(0) >= STACK_BYTES)
+		verify_report(RULE_LOCK_HANDLE, pc, "the handle of the %s lock at %p is not on the stack", lock->name,
+			      (void *)handle);
 	irql = lock_acquire(lock, pc);
 	filled.Context.LockQueue.Lock = lock;
 	filled.Context.OldIrql = (KIRQL)irql;
@@ -178,24 +184,32 @@ static void timer_request(struct port *port, PHW_TIMER routine, ULONG microsecon
 
 static void passive_enable(struct port *port, HW_PASSIVE_INITIALIZE_ROUTINE *routine, LONG *accepted, uintptr_t pc)
 {
-	static const struct call_rule rule = { "StorPortEnablePassiveInitialization", IRQL_DEVICE, CB_INITIALIZE };
-	LONG yes = cpu_self()->callback == CB_INITIALIZE &&
+	enum callback callback = cpu_self()->callback;
+	LONG yes = callback == CB_INITIALIZE &&
 		   call_target(port, (void *)(uintptr_t)routine, "the passive initialization routine", pc);
 
-	call_check(&rule, pc);
+	if (callback != CB_INITIALIZE)
+		verify_report(RULE_PASSIVE_ENABLE, pc, "StorPortEnablePassiveInitialization is called from %s",
+			      callback_name(callback));
 	if (yes)
 		port->passive = routine;
 	guest_write(accepted, &yes, sizeof(yes), pc);
 }
 
 /* Those that only inform. False: no such notification. */
-static bool notify_event(struct port *port, SCSI_NOTIFICATION_TYPE type, uintptr_t pc)
+static bool notify_event(struct port *port, SCSI_NOTIFICATION_TYPE type, guest_va_list *ap, uintptr_t pc)
 {
+	unsigned path;
+
 	switch (type) {
 	case ResetDetected:
 		log_event(port, "the miniport reported a bus reset");
 		return true;
 	case BusChangeDetected:
+		path = (unsigned)guest_va_arg(*ap, int) & 0xffu;
+		if (path >= port->config->NumberOfBuses)
+			verify_report(RULE_CALL_ARGUMENT, pc, "BusChangeDetected of path %u, and there are %u", path,
+				      port->config->NumberOfBuses);
 		__atomic_store_n(&port->bus_changed, true, __ATOMIC_RELEASE);
 		return true;
 	case LinkDown:
@@ -259,7 +273,7 @@ static void notify(SCSI_NOTIFICATION_TYPE type, struct port *port, guest_va_list
 		spin_release(port, guest_va_arg(*ap, STOR_LOCK_HANDLE *), pc);
 		return;
 	}
-	if (notify_event(port, type, pc))
+	if (notify_event(port, type, ap, pc))
 		return;
 	verify_report((int)type > ReleaseSpinLock ? RULE_CALL_WINDOWS8 : RULE_CALL_NOTIFICATION, pc,
 		      "StorPortNotification with type 0x%x", (unsigned)type);

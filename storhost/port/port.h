@@ -75,6 +75,7 @@ struct port_request {
 	struct port *port;
 	struct port_request *next;
 	unsigned retries;
+	unsigned left; /* requests that a reset which succeeded left outstanding */
 };
 
 /* What the miniport declared, and what a class driver makes of it. */

@@ -62,7 +62,7 @@ static void stop_for_power(void *opaque)
 	bool done;
 
 	control(port, ScsiStopAdapter, true, &done);
-	bus_disconnect(port);
+	adapter_stopped(port);
 	transition->result = done ? 0 : error_set(transition->err, "the miniport did not stop the adapter");
 }
 
@@ -79,6 +79,7 @@ static void restart_after_power(void *opaque)
 	transition->result = bus_connect(port, transition->err);
 	if (transition->result)
 		return;
+	port->stopped = false;
 	control(port, ScsiRestartAdapter, port->options.seed & 16, &done);
 	if (!done)
 		transition->result = error_set(transition->err, "the miniport did not restart the adapter");

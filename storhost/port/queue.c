@@ -263,6 +263,8 @@ void queue_finished(struct port *port, struct port_request *request, bool retry)
 
 	/* What passes the queue cannot wait in it: its caller gets the BUSY. */
 	retry = retry && !request_bypasses(request);
+	/* Before it stops counting: a queue that is drained may lose its slots. */
+	reset_reload(port);
 	queue_lock(port);
 	port->outstanding--;
 	if (port->busy && !retry)
@@ -277,7 +279,6 @@ void queue_finished(struct port *port, struct port_request *request, bool retry)
 	queue_unlock(port);
 	if (drained)
 		gate_open(drained);
-	reset_reload(port);
 	if (hold)
 		timer_set(&port->busy_timer, BUSY_PAUSE_US, back_off_over);
 	if (!retry)

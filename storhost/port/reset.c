@@ -11,6 +11,8 @@
 #define SECOND_US 1000000u
 #define RESET_TIMEOUT_S 10u
 #define DEFAULT_TIMEOUT_S 60u
+#define RETURN_STALLS 1000u
+#define RETURN_STALL_US 10u
 #define RESETS_MAX 3u /* ladders that fail in a row before the adapter is given up */
 
 static unsigned outstanding(struct port *port)
@@ -23,7 +25,7 @@ static void check_deadlines(struct port *port)
 {
 	uint64_t now = clock_now();
 
-	if (port->device->ops->owes(port->device))
+	if (port->device->ops->owes(port->device) || port->line.interrupt.masked)
 		return;
 
 	for (unsigned i = 0; i < port->slot_count; i++) {
@@ -37,19 +39,29 @@ static void check_deadlines(struct port *port)
 	}
 }
 
-/* After a reset that was reported done nothing may be outstanding that is older than it. Whether that holds. */
-static bool check_reset(struct port *port, const char *which)
+/* What a reset ends: requests to the unit. */
+static bool ended_by_reset(const struct slot *slot)
+{
+	switch (slot->sent.Function) {
+	case SRB_FUNCTION_EXECUTE_SCSI:
+	case SRB_FUNCTION_FLUSH:
+	case SRB_FUNCTION_SHUTDOWN:
+	case SRB_FUNCTION_IO_CONTROL:
+		return true;
+	}
+	return false;
+}
+
+unsigned reset_left(struct port *port, uint64_t order)
 {
 	unsigned left = 0;
 
 	for (unsigned i = 0; i < port->slot_count; i++) {
-		struct slot *slot = &port->slots[i];
+		const struct slot *slot = &port->slots[i];
 
-		left += slot->state == SLOT_STARTED && slot->started < port->reset_started;
+		left += slot->state == SLOT_STARTED && slot->order < order && ended_by_reset(slot);
 	}
-	if (left)
-		verify_report(RULE_RESET_OUTSTANDING, 0, "%u requests are outstanding after %s", left, which);
-	return !left;
+	return left;
 }
 
 /*
@@ -75,9 +87,8 @@ static void give_up(struct port *port)
 	queue_fail(port);
 }
 
-static void reset_over(struct port *port, bool done, const char *which)
+static void reset_over(struct port *port, bool done)
 {
-	done = done && check_reset(port, which);
 	port->failed_resets = done ? 0 : port->failed_resets + 1;
 	if (port->failed_resets >= RESETS_MAX)
 		give_up(port);
@@ -85,19 +96,40 @@ static void reset_over(struct port *port, bool done, const char *which)
 	queue_dispatch_later(port);
 }
 
+/*
+ * Requests started before `order` that are not back. A DPC on another processor may be giving some of them back, and may
+ * have been kept from it by the StartIo lock, which the port itself held: it gets a moment.
+ */
+static unsigned bus_reset_left(struct port *port, uint64_t order)
+{
+	unsigned left = reset_left(port, order);
+
+	for (unsigned i = 0; i < RETURN_STALLS && left; i++) {
+		cpu_stall(RETURN_STALL_US);
+		left = reset_left(port, order);
+	}
+	return left;
+}
+
 static bool bus_reset(struct port *port)
 {
 	struct frame frame;
+	unsigned left = 0;
+	uint64_t order;
 	BOOLEAN done;
 	int irql = lock_acquire(&port->startio, 0);
 
 	port->stats.resets++;
-	port->reset_started = port->starts;
+	order = port->order + 1;
 	callback_enter(&frame, CB_RESET_BUS);
 	done = port->init.HwResetBus(port->extension, 0);
 	callback_leave(&frame);
 	lock_release(&port->startio, (unsigned)irql, 0);
-	return done;
+	if (done)
+		left = bus_reset_left(port, order);
+	if (left)
+		verify_report(RULE_RESET_OUTSTANDING, 0, "%u requests are outstanding after HwResetBus", left);
+	return done && !left;
 }
 
 static void rung_done(struct port_request *request);
@@ -112,7 +144,6 @@ static void rung_try(struct port *port, uint8_t function)
 	request->timeout = RESET_TIMEOUT_S;
 	request->done = rung_done;
 	request->cpu = cpu_self()->index;
-	port->reset_started = 0; /* until it starts */
 	port->reset_deadline = clock_now() + RESET_TIMEOUT_S * (uint64_t)SECOND_US;
 	port_submit(port, request);
 }
@@ -124,7 +155,7 @@ static void rung_failed(struct port *port, uint8_t function)
 		return;
 	}
 	port->reset_deadline = UINT64_MAX;
-	reset_over(port, bus_reset(port), "a bus reset");
+	reset_over(port, bus_reset(port));
 }
 
 static void rung_done(struct port_request *request)
@@ -132,8 +163,7 @@ static void rung_done(struct port_request *request)
 	struct port *port = request->port;
 
 	if (request->srb_status == SRB_STATUS_SUCCESS)
-		reset_over(port, true,
-			   request->function == SRB_FUNCTION_RESET_DEVICE ? "a target reset" : "a unit reset");
+		reset_over(port, !request->left);
 	else
 		rung_failed(port, request->function);
 }
@@ -235,8 +265,6 @@ static void bus_reset_run(void *opaque)
 	struct bus_reset_call *call = opaque;
 
 	call->done = bus_reset(call->port);
-	if (call->done)
-		check_reset(call->port, "HwResetBus");
 }
 
 bool port_reset_bus(struct port *port)

@@ -264,12 +264,25 @@ struct slot *slot_of_address(struct port *port, uintptr_t address)
 	if (list < (uintptr_t)port->slot_count * SGL_PAGES * PHYS_PAGE)
 		return &port->slots[list / (SGL_PAGES * PHYS_PAGE)];
 	for (unsigned i = 0; i < port->slot_count; i++) {
+		uintptr_t buffer = port->slots[i].buffer;
 		uintptr_t extension = (uintptr_t)port->slots[i].extension & ~(uintptr_t)(PHYS_PAGE - 1);
 
 		if (extension && address - extension < port->extension_pages * (uintptr_t)PHYS_PAGE)
 			return &port->slots[i];
+		if (buffer && address - buffer < port->slots[i].buffer_pages * (uintptr_t)PHYS_PAGE)
+			return &port->slots[i];
 	}
 	return NULL;
+}
+
+bool slot_list_has(const struct slot *slot, uintptr_t address)
+{
+	return address - (uintptr_t)slot->list < SGL_PAGES * (uintptr_t)PHYS_PAGE;
+}
+
+bool srb_buffer_nowhere(uintptr_t address)
+{
+	return address - NOWHERE < NOWHERE;
 }
 
 /* ---- data ---- */
@@ -370,8 +383,11 @@ void *slot_system_address(struct slot *slot)
 {
 	if (!slot->page_count)
 		return NULL;
-	if (!slot->mapped)
+	if (!slot->mapped) {
 		slot->mapped = phys_map(slot->pages, slot->page_count);
+		slot->buffer = (uintptr_t)slot->mapped;
+		slot->buffer_pages = slot->page_count;
+	}
 	return slot->mapped ? (uint8_t *)slot->mapped + slot->offset : NULL;
 }
 
@@ -471,7 +487,7 @@ static void srb_build(struct slot *slot)
 	srb->SrbFlags = direction_flags[request->direction];
 	srb->TimeOutValue = request->timeout;
 	srb->SrbExtension = slot->extension;
-	srb->OriginalRequest = (void *)(NOWHERE + 0x800);
+	srb->OriginalRequest = (void *)(NOWHERE - 0x800);
 	if (request->function == SRB_FUNCTION_PNP) {
 		((SCSI_PNP_REQUEST_BLOCK *)srb)->PnPAction = (STOR_PNP_ACTION)request->action;
 		((SCSI_PNP_REQUEST_BLOCK *)srb)->SrbPnPFlags = request->adapter ? SRB_PNP_FLAGS_ADAPTER_REQUEST : 0;
@@ -504,6 +520,9 @@ struct slot *slot_prepare(struct port *port, struct port_request *request)
 		return NULL;
 	slot->request = request;
 	slot->elements = slot->page_count = 0;
+	slot->buffer = 0;
+	slot->left = 0;
+	slot->order = UINT64_MAX;
 	slot_protect(slot, true);
 	if (request->direction != DIRECTION_NONE && request->length && !data_allocate(slot)) {
 		slot_protect(slot, false);
@@ -520,12 +539,25 @@ struct slot *slot_prepare(struct port *port, struct port_request *request)
 	return slot;
 }
 
+/* It is the miniport's from here on. False: it has been, and is completed. */
+static bool slot_started(struct slot *slot)
+{
+	enum slot_state building = SLOT_BUILDING;
+
+	if (!__atomic_compare_exchange_n(&slot->state, &building, SLOT_STARTED, false, __ATOMIC_ACQ_REL,
+					 __ATOMIC_ACQUIRE))
+		return false;
+	slot->order = __atomic_add_fetch(&slot->port->order, 1, __ATOMIC_ACQ_REL);
+	if (slot->sent.Function == SRB_FUNCTION_EXECUTE_SCSI && slot->sent.Cdb[0] == SCSIOP_INQUIRY)
+		slot->port->inquired = true;
+	return true;
+}
+
 /* Hands the SRB to the miniport. At IRQL_DISPATCH. Afterwards the slot may be anybody's. */
 void slot_start(struct slot *slot)
 {
 	struct port *port = slot->port;
 	SCSI_REQUEST_BLOCK *srb = slot->srb;
-	enum slot_state building = SLOT_BUILDING;
 	struct frame frame;
 	BOOLEAN start = TRUE;
 	int irql;
@@ -537,21 +569,16 @@ void slot_start(struct slot *slot)
 	}
 	if (!start) {
 		/* The miniport has completed it, or will. */
-		__atomic_compare_exchange_n(&slot->state, &building, SLOT_STARTED, false, __ATOMIC_ACQ_REL,
-					    __ATOMIC_ACQUIRE);
+		slot_started(slot);
 		return;
 	}
 	irql = lock_acquire(&port->startio, 0);
-	if (__atomic_compare_exchange_n(&slot->state, &building, SLOT_STARTED, false, __ATOMIC_ACQ_REL,
-					__ATOMIC_ACQUIRE)) {
-		slot->started = port->starts++;
-		if (slot->request == &port->reset_request)
-			port->reset_started = slot->started;
+	if (slot_started(slot)) {
 		callback_enter(&frame, CB_START_IO);
 		port->init.HwStartIo(port->extension, srb);
 		callback_leave(&frame);
 	} else {
-		verify_report(RULE_SRB_TWICE, 0, "HwBuildIo completed an SRB and returned TRUE for it");
+		verify_report(RULE_BUILDIO_DONE, 0, "HwBuildIo completed an SRB and returned TRUE for it");
 	}
 	lock_release(&port->startio, (unsigned)irql, 0);
 }
@@ -614,6 +641,7 @@ static struct port_request *slot_answer(struct slot *slot)
 	request->scsi_status = back->ScsiStatus;
 	request->transferred = back->DataTransferLength;
 	request->sense_length = slot->sense_length;
+	request->left = slot->left;
 	memcpy(request->sense, slot->sense_copy, slot->sense_length);
 	return request;
 }
@@ -663,6 +691,21 @@ static void sense_take(struct slot *slot, uint32_t room, uintptr_t pc)
 	memcpy(slot->sense_copy, slot->sense, slot->sense_length);
 }
 
+static void check_reset(struct slot *slot, uintptr_t pc)
+{
+	UCHAR function = slot->sent.Function;
+	unsigned left = 0;
+
+	if ((function == SRB_FUNCTION_RESET_LOGICAL_UNIT || function == SRB_FUNCTION_RESET_DEVICE ||
+	     function == SRB_FUNCTION_RESET_BUS) &&
+	    SRB_STATUS(slot->sent.SrbStatus) == SRB_STATUS_SUCCESS)
+		left = reset_left(slot->port, slot->order);
+	if (left)
+		verify_report(RULE_RESET_OUTSTANDING, pc, "%u requests are outstanding after a reset (function 0x%02x)",
+			      left, function);
+	slot->left = left;
+}
+
 void srb_complete(struct port *port, const void *srb, uintptr_t pc)
 {
 	struct slot *slot = slot_of(port, srb);
@@ -688,8 +731,11 @@ void srb_complete(struct port *port, const void *srb, uintptr_t pc)
 	if (port->dump)
 		return; /* it is looked at when the callback has returned */
 	slot_protect(slot, false);
+	if (slot->mapped)
+		mprotect(slot->mapped, (size_t)slot->page_count * PHYS_PAGE, PROT_NONE);
 	for (uint32_t i = 0; i < slot->page_count; i++)
 		phys_set_use(slot->pages[i], 1, PHYS_PRIVATE);
+	check_reset(slot, pc);
 
 	slot->completion.run = slot_finish;
 	/* At DISPATCH_LEVEL without a lock StorPort may complete at once, on the driver's stack. */

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "trap/machine.h"
 
@@ -30,6 +32,14 @@ enum {
 /* `int n` as Windows uses it. */
 enum { INT_FASTFAIL = 0x29, INT_ASSERTION = 0x2c, INT_DEBUG_SERVICE = 0x2d };
 
+/* glibc has the member under this name alone. [timer_create(2)] */
+#ifndef sigev_notify_thread_id
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
+
+/* Of the watch; nobody else in these programs uses it. */
+#define WATCH_SIGNAL SIGPROF
+
 static const int caught[] = { SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE };
 #define CAUGHT_COUNT (sizeof(caught) / sizeof(caught[0]))
 
@@ -47,6 +57,9 @@ struct trap_thread {
 	struct trap_fault fault;
 	uintptr_t resume;                 /* between an access and its hook: where the driver goes on */
 	const struct trap_region *region; /* likewise: whose hook */
+	uintptr_t pc;                     /* of the access that is being performed; 0: none */
+	bool (*overdue)(void);            /* NULL: not watched */
+	timer_t watch;
 };
 
 /* initial-exec: the first use, in a signal handler, must not allocate. */
@@ -117,6 +130,11 @@ void trap_regions_forget(void)
 	pthread_mutex_unlock(&trap.lock);
 }
 
+uintptr_t trap_pc(void)
+{
+	return thread.pc ? thread.pc : thread.resume;
+}
+
 #ifdef __x86_64__
 void trap_hook_enter(uintptr_t *resume)
 {
@@ -124,6 +142,7 @@ void trap_hook_enter(uintptr_t *resume)
 
 	/* The hook may never return, or return on another thread. */
 	*resume = thread.resume;
+	/* trap_pc() until then: nobody else uses it before the hook lets others run. */
 	region->ops.after(region->opaque);
 }
 
@@ -324,7 +343,9 @@ static void handle_region(int sig, const siginfo_t *info, ucontext_t *uc)
 	enum trap_emulation result;
 
 	fault.write = uc->uc_mcontext.gregs[REG_ERR] & PAGE_FAULT_WRITE;
+	thread.pc = fault.pc;
 	result = trap_emulate(uc, &region, &fault);
+	thread.pc = 0;
 	if (result == TRAP_EMULATED) {
 		if (driver && region && region->ops.after)
 			enter_hook(uc, region);
@@ -340,6 +361,20 @@ static void handle_region(int sig, const siginfo_t *info, ucontext_t *uc)
 		memcpy(fault.text, instruction.text, sizeof(fault.text));
 	}
 	deliver(uc, &fault);
+}
+
+/* A tick of the watch, wherever the thread is. */
+static void on_watch(int sig, siginfo_t *info, void *context)
+{
+	ucontext_t *uc = context;
+	struct trap_fault fault = { .kind = TRAP_ENDLESS, .pc = (uintptr_t)MACHINE_PC(uc) };
+	int saved = errno;
+
+	(void)sig;
+	(void)info;
+	if (thread.overdue && thread.overdue() && trap.is_driver_code(fault.pc))
+		deliver(uc, &fault);
+	errno = saved;
 }
 
 static void on_signal(int sig, siginfo_t *info, void *context)
@@ -362,14 +397,21 @@ int trap_init(bool (*is_driver_code)(uintptr_t pc), void (*fatal)(const struct t
 	/* SA_NODEFER: trap_copy() faults inside the handler. */
 	struct sigaction action = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
 
+	struct sigaction watch = { .sa_sigaction = on_watch, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART };
+
 	if (trap.fatal)
 		return error_set(err, "the fault handlers are installed already");
 	trap.is_driver_code = is_driver_code;
 	trap.fatal = fatal;
 	sigemptyset(&action.sa_mask);
+	/* A tick during an access comes when the driver goes on, and finds it there. */
+	sigaddset(&action.sa_mask, WATCH_SIGNAL);
 	for (size_t i = 0; i < CAUGHT_COUNT; i++)
 		if (sigaction(caught[i], &action, &trap.previous[i]))
 			return error_set(err, "no handler for %s: %s", strsignal(caught[i]), strerror(errno));
+	sigemptyset(&watch.sa_mask);
+	if (sigaction(WATCH_SIGNAL, &watch, NULL))
+		return error_set(err, "no handler for %s: %s", strsignal(WATCH_SIGNAL), strerror(errno));
 	return 0;
 }
 
@@ -393,10 +435,30 @@ int trap_thread_init(struct error *err)
 	return 0;
 }
 
+int trap_thread_watch(unsigned milliseconds, bool (*overdue)(void), struct error *err)
+{
+	struct itimerspec period = {
+		.it_interval = { milliseconds / 1000, (long)(milliseconds % 1000) * 1000000 },
+		.it_value = { milliseconds / 1000, (long)(milliseconds % 1000) * 1000000 },
+	};
+	struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = WATCH_SIGNAL };
+
+	event.sigev_notify_thread_id = gettid();
+	if (timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &thread.watch))
+		return error_set(err, "no timer for a thread: %s", strerror(errno));
+	thread.overdue = overdue;
+	if (timer_settime(thread.watch, 0, &period, NULL))
+		return error_set(err, "no timer for a thread: %s", strerror(errno));
+	return 0;
+}
+
 void trap_thread_exit(void)
 {
 	if (!thread.stacks)
 		return;
+	if (thread.overdue)
+		timer_delete(thread.watch);
+	thread.overdue = NULL;
 	sigaltstack(&thread.previous, NULL);
 	munmap(thread.stacks, STACKS_SIZE);
 	thread.stacks = NULL;

@@ -42,7 +42,8 @@ enum trap_kind {
 	TRAP_FASTFAIL,   /* int 29 */
 	TRAP_PRIVILEGED, /* cli, hlt, mov crN, in, out, rdmsr… */
 	TRAP_ARITHMETIC,
-	TRAP_STACK, /* ran off its stack */
+	TRAP_STACK,   /* ran off its stack */
+	TRAP_ENDLESS, /* nothing of the kind: the watch has had enough of it */
 };
 
 struct trap_fault {
@@ -59,11 +60,20 @@ int trap_init(bool (*is_driver_code)(uintptr_t pc), void (*fatal)(const struct t
 int trap_thread_init(struct error *err);
 void trap_thread_exit(void);
 
+/*
+ * From here on `overdue` is asked after every so many milliseconds of processor time that the calling thread has spent,
+ * in a signal handler; where it says yes and the thread is in driver code, that is a TRAP_ENDLESS. Between
+ * trap_thread_init and trap_thread_exit, which ends it.
+ */
+int trap_thread_watch(unsigned milliseconds, bool (*overdue)(void), struct error *err);
+
 /* Copies like memcpy, and survives a bad address on either side: how many bytes at the end were not copied. */
 size_t trap_copy(void *to, const void *from, size_t size);
 
 /* Reserves `size` bytes of address space (page multiple) that trap. Returns its base, or NULL. */
 void *trap_region_create(size_t size, const struct trap_region_ops *ops, void *opaque, struct error *err);
+/* Inside a region's callbacks and its hook: the instruction that accesses it, or the one behind it. */
+uintptr_t trap_pc(void);
 /* From here on an access is a TRAP_ACCESS. The address space is not reused. */
 void trap_region_destroy(void *base);
 /* Gives the address space of destroyed regions back. No thread runs driver code, nor will what knew them. */

@@ -13,8 +13,10 @@
 #include <stdint.h>
 
 enum rule {
+#define FAMILY(id, title, scenario)
 #define RULE(id, text, source) RULE_##id,
 #include "verify/rules.def"
+#undef FAMILY
 #undef RULE
 	RULE_COUNT
 };
@@ -22,6 +24,22 @@ enum rule {
 const char *rule_name(enum rule rule);   /* "SRB-TWICE" */
 const char *rule_text(enum rule rule);   /* one sentence: what must hold */
 const char *rule_source(enum rule rule); /* where that is written */
+/* The driver of tests/broken that breaks it and no other: "BreakSrbTwice". */
+const char *rule_breaker(enum rule rule);
+/* The rule of that name, which may be in small letters or have '_' for '-'; RULE_COUNT: there is none. */
+enum rule rule_find(const char *name);
+
+/* What rules have in common. */
+struct rule_family {
+	const char *title;
+	const char *scenario; /* which puts our driver to the test: storhost/tests/scenarios/NAME.scn */
+	enum rule first, end; /* the rules from first up to end, which is not in it */
+};
+/* The n-th of them; false past the last. */
+bool rule_family(unsigned n, struct rule_family *family);
+
+/* The kinds of sources, and what they are: "SDV", "a rule of …". NULL past the last. */
+const char *rule_source_kind(unsigned n, const char **meaning);
 
 /*
  * Who to blame: pc is an address in the driver (0 if none is known), printed as module+offset through the hook.
@@ -34,7 +52,9 @@ struct finding {
 	enum rule rule;
 	uintptr_t pc;
 	unsigned count;
-	char where[96];
+	char where[160]; /* "aero_virtio_blk.sys+0x1234 (VblkSubmit+0x12)", or empty */
+	char call[64];   /* the callback that was running: "HwStartIo", or empty */
+	char step[96];   /* how to repeat it: "seed 7, step 1204" */
 	char text[320];
 };
 
@@ -49,9 +69,12 @@ void verify_clear(void);
 /* What is not held against the driver: asked before each report, NULL excuses nothing. */
 extern bool (*verify_excuses)(enum rule rule);
 
-/* Turns a driver address into "aero_virtio_blk.sys+0x1234". */
-extern void (*verify_describe_pc)(uintptr_t pc, char *buf, size_t size);
-/* Appended to each finding: how far the run had come, e.g. "seed 7, step 1204". */
-extern void (*verify_describe_step)(char *buf, size_t size);
+/* What a finding says beside its sentence; each may leave the text empty. */
+struct verify_scene {
+	void (*describe_pc)(uintptr_t pc, char *buf, size_t size);
+	void (*describe_call)(char *buf, size_t size);
+	void (*describe_step)(char *buf, size_t size);
+};
+extern const struct verify_scene *verify_scene;
 
 #endif

@@ -9,12 +9,12 @@ VIRTIO = hosting.REPOSITORY / "drivers" / "windows7" / "virtio"
 SAME = [HERE / "miniport.c", HERE / "function.c", WDK / "lib" / "memory.c"]
 MISTAKE = HERE / "mistake.c"
 INCLUDES = [WDK / "include", VIRTIO / "common" / "include", VIRTIO / "platform" / "storport"]
-COMPILE = ["clang-19", "-std=gnu89", "-ffreestanding", "-fno-stack-protector", "-fms-extensions", "-O1", "-DDBG=0",
-           "-Wall", "-Wextra", "-Wdeclaration-after-statement", "-Werror", *(f"-I{path}" for path in INCLUDES)]
+COMPILE = ["clang-19", "-std=gnu89", "-ffreestanding", "-fno-stack-protector", "-fms-extensions", "-O1", "-g",
+           "-gcodeview", "-DDBG=0", "-Wall", "-Wextra", "-Wdeclaration-after-statement", "-Werror", *(f"-I{path}" for path in INCLUDES)]
 COMPILE_FOR = {"x64": ["--target=x86_64-pc-windows-msvc", "-mno-red-zone"],
                "x86": ["--target=i686-pc-windows-msvc", "-march=i686", "-mno-sse", "-mno-mmx", "-mno-x87"]}
 LINK = ["lld-link-19", "/nologo", "/driver", "/subsystem:native,6.01", "/osversion:6.1", "/entry:DriverEntry",
-        "/nodefaultlib", "/release", "/Brepro"]
+        "/nodefaultlib", "/release", "/Brepro", "/debug", "/pdbaltpath:%_PDB%"]
 DLLTOOL = "llvm-dlltool-19"
 DLLTOOL_FOR = {"x64": ["-m", "i386:x86-64"], "x86": ["-m", "i386", "-k"]}
 

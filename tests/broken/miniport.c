@@ -4,6 +4,7 @@
 
 #define POOL_TAG 0x6b6f7242
 #define DUMP_BYTES_TOO_MANY 0x8001
+#define SLEEPING_MICROSECONDS 1000000
 #define POOL_BYTES 100 /* not a multiple of the pool's alignment */
 
 /* Newer than Windows 7. */
@@ -51,7 +52,7 @@ static VOID Crash(VOID) {
     case BreakFaultJump:
         ((VOID (*)(VOID))(ULONG_PTR)0x10)();
         break;
-    case BreakFaultNull:
+    case BreakDriverFault:
         depth = *(volatile ULONG *)(ULONG_PTR)Zero;
         break;
     case BreakFaultPrivileged:
@@ -60,8 +61,12 @@ static VOID Crash(VOID) {
     case BreakFaultRecursion:
         (VOID)Recurse(&depth);
         break;
-    case BreakStopped:
+    case BreakCallKernel:
         (VOID)IoCreateDevice(NULL, 0, NULL, 0, 0, FALSE, NULL);
+        break;
+    case BreakTimeEndless:
+        while (Zero == 0) {
+        }
         break;
     }
 }
@@ -96,6 +101,23 @@ static VOID MisuseLocks(PADAPTER Adapter) {
         StorPortReleaseSpinLock(Adapter, &handle);
         StorPortReleaseSpinLock(Adapter, &handle);
         break;
+    case BreakLockHandle:
+        StorPortAcquireSpinLock(Adapter, InterruptLock, NULL, &Adapter->Handle);
+        StorPortReleaseSpinLock(Adapter, &Adapter->Handle);
+        break;
+    }
+}
+
+/* Requested before the machine sleeps, and due when it does. */
+static VOID NTAPI HwTimer(PVOID DeviceExtension) {
+    PADAPTER adapter = (PADAPTER)DeviceExtension;
+    PSCSI_REQUEST_BLOCK waiting = adapter->Waiting;
+
+    if (Mistake == BreakMmioStopped) {
+        (VOID)FunctionAcknowledge(adapter);
+    } else if (waiting != NULL) {
+        adapter->Waiting = NULL;
+        Complete(adapter, waiting, SRB_STATUS_BUS_RESET);
     }
 }
 
@@ -116,14 +138,26 @@ static VOID MisuseCalls(PADAPTER Adapter) {
     case BreakQueueDepth:
         (VOID)StorPortSetDeviceQueueDepth(Adapter, 0, 0, 0, 255);
         break;
-    case BreakStartIoWait:
+    case BreakStartioWait:
         StorPortStallExecution(10);
         break;
+    case BreakDriverStopped:
+        (VOID)StorPortExtendedFunction(ExtFunctionAllocateMdl, Adapter, NULL, 0, NULL);
+        break;
+    case BreakMmioStopped:
+        StorPortNotification(RequestTimerCall, Adapter, HwTimer, SLEEPING_MICROSECONDS);
+        break;
+    case BreakTimeEndlessPoll:
+        for (;;) {
+            (VOID)FunctionAcknowledge(Adapter);
+        }
     }
 }
 
 /* TRUE: the SRB is settled, in a way of its own. */
 static BOOLEAN MisuseSrb(PADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
+    ULONG length;
+
     switch (Mistake) {
     case BreakSrbAfter:
         Complete(Adapter, Srb, SRB_STATUS_SUCCESS);
@@ -152,6 +186,40 @@ static BOOLEAN MisuseSrb(PADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
     case BreakSrbRemoved:
     case BreakResetOutstanding:
         Adapter->Waiting = Srb;
+        return TRUE;
+    case BreakDmaMemory:
+        Adapter->DataPhysical =
+            (ULONGLONG)StorPortGetPhysicalAddress(Adapter, NULL, Srb->SrbExtension, &length).QuadPart;
+        if (!Adapter->Made) {
+            FunctionFlush(Adapter);
+            Adapter->Made = FunctionAwaitFetch(Adapter);
+        }
+        Complete(Adapter, Srb, SRB_STATUS_SUCCESS);
+        return TRUE;
+    default:
+        return FALSE;
+    }
+}
+
+/* Likewise, of a READ whose buffer is mapped at Buffer. */
+static BOOLEAN MisuseData(PADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb, PUCHAR Buffer) {
+    PSTOR_SCATTER_GATHER_LIST list = StorPortGetScatterGatherList(Adapter, Srb);
+
+    switch (Mistake) {
+    case BreakSrbAfterBuffer:
+        Complete(Adapter, Srb, SRB_STATUS_SUCCESS);
+        *(volatile UCHAR *)Buffer = 0;
+        return TRUE;
+    case BreakSrbBuffer:
+        *(volatile UCHAR *)Srb->DataBuffer = 0;
+        return FALSE;
+    case BreakSrbList:
+        *(volatile ULONG *)&list->List[0].Length = 1;
+        return FALSE;
+    case BreakDmaDirection:
+        Adapter->DataPhysical = (ULONGLONG)list->List[0].PhysicalAddress.QuadPart;
+        Adapter->Waiting = Srb;
+        FunctionFlush(Adapter);
         return TRUE;
     default:
         return FALSE;
@@ -211,6 +279,9 @@ static VOID Transfer(PADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
         Complete(Adapter, Srb, SRB_STATUS_BUSY);
         return;
     }
+    if (blocks != 0 && MisuseData(Adapter, Srb, (PUCHAR)buffer)) {
+        return;
+    }
     if (blocks != 0 && Srb->Cdb[0] == SCSIOP_WRITE) {
         RtlCopyMemory(Adapter->Disk + block * DISK_BLOCK_BYTES, buffer, blocks * DISK_BLOCK_BYTES);
     } else if (blocks != 0) {
@@ -260,8 +331,12 @@ static VOID Reset(PADAPTER Adapter) {
     PSCSI_REQUEST_BLOCK waiting = Adapter->Waiting;
 
     (VOID)FunctionStart(Adapter);
+    if (Mistake == BreakResetOutstanding) {
+        StorPortNotification(RequestTimerCall, Adapter, HwTimer, 1000);
+        return;
+    }
     Adapter->Waiting = NULL;
-    if (waiting != NULL && Mistake != BreakResetOutstanding) {
+    if (waiting != NULL) {
         Complete(Adapter, waiting, SRB_STATUS_BUS_RESET);
     }
 }
@@ -293,12 +368,23 @@ static BOOLEAN NTAPI HwStartIo(PVOID DeviceExtension, PSCSI_REQUEST_BLOCK Srb) {
         Reset(adapter);
         Complete(adapter, Srb, SRB_STATUS_SUCCESS);
         break;
+    case SRB_FUNCTION_POWER:
+        Complete(adapter, Srb, SRB_STATUS_SUCCESS);
+        break;
     case SRB_FUNCTION_PNP:
         PlugAndPlay(adapter, (PSCSI_PNP_REQUEST_BLOCK)Srb);
         break;
     default:
         Complete(adapter, Srb, SRB_STATUS_INVALID_REQUEST);
         break;
+    }
+    return TRUE;
+}
+
+/* Only of the driver that breaks what it is for. */
+static BOOLEAN NTAPI HwBuildIo(PVOID DeviceExtension, PSCSI_REQUEST_BLOCK Srb) {
+    if (Srb->Function == SRB_FUNCTION_EXECUTE_SCSI && Srb->Cdb[0] == SCSIOP_TEST_UNIT_READY) {
+        Complete((PADAPTER)DeviceExtension, Srb, SRB_STATUS_SUCCESS);
     }
     return TRUE;
 }
@@ -325,17 +411,15 @@ static BOOLEAN PolledInterrupt(PADAPTER Adapter) {
 
 static BOOLEAN NTAPI HwInterrupt(PVOID DeviceExtension) {
     PADAPTER adapter = (PADAPTER)DeviceExtension;
-    STOR_LOCK_HANDLE handle;
 
     if (Dumping) {
         return PolledInterrupt(adapter);
     }
     if (Mistake == BreakIrqStorm || FunctionAcknowledge(adapter) == 0) {
-        return FALSE;
+        return (BOOLEAN)(Mistake == BreakIrqForeign);
     }
-    if (Mistake == BreakCallContext) {
-        StorPortAcquireSpinLock(adapter, StartIoLock, NULL, &handle);
-        StorPortReleaseSpinLock(adapter, &handle);
+    if (Mistake == BreakStallInterrupt) {
+        StorPortStallExecution(10);
     }
     if (Mistake == BreakCallIrql) {
         (VOID)StorPortSetDeviceQueueDepth(adapter, 0, 0, 0, 8);
@@ -348,6 +432,7 @@ static VOID NTAPI HwDpc(PSTOR_DPC Dpc, PVOID DeviceExtension, PVOID Argument1, P
     PADAPTER adapter = (PADAPTER)DeviceExtension;
     PSCSI_REQUEST_BLOCK done = NULL;
     STOR_LOCK_HANDLE handle;
+    ULONG i;
 
     UNREFERENCED_PARAMETER(Dpc);
     UNREFERENCED_PARAMETER(Argument1);
@@ -358,6 +443,12 @@ static VOID NTAPI HwDpc(PSTOR_DPC Dpc, PVOID DeviceExtension, PVOID Argument1, P
         adapter->Waiting = NULL;
     }
     StorPortReleaseSpinLock(adapter, &handle);
+    if (done != NULL && Mistake == BreakCallContext) {
+        (VOID)StorPortGetScatterGatherList(adapter, done);
+    }
+    for (i = 0; Mistake == BreakTimeCallback && i < 600; i++) {
+        StorPortStallExecution(999);
+    }
     if (done != NULL) {
         Complete(adapter, done, SRB_STATUS_SUCCESS);
     }
@@ -389,6 +480,12 @@ static BOOLEAN NTAPI PassiveInitialize(PVOID DeviceExtension) {
     MisuseMemory(adapter);
     if (Mistake == BreakStallLong) {
         StorPortStallExecution(1001);
+    }
+    if (Mistake == BreakPassiveEnable) {
+        (VOID)StorPortEnablePassiveInitialization(adapter, PassiveInitialize);
+    }
+    if (Mistake == BreakQueueEarly) {
+        (VOID)StorPortSetDeviceQueueDepth(adapter, 0, 0, 0, 8);
     }
     return TRUE;
 }
@@ -433,6 +530,9 @@ static BOOLEAN NTAPI HwInitialize(PVOID DeviceExtension) {
         }
         return FunctionStart(adapter);
     }
+    if (Mistake == BreakPerfOptions) {
+        (VOID)StorPortInitializePerfOpts(adapter, TRUE, NULL);
+    }
     return (BOOLEAN)(StorPortEnablePassiveInitialization(adapter, PassiveInitialize) && FunctionStart(adapter));
 }
 
@@ -451,7 +551,7 @@ static SCSI_ADAPTER_CONTROL_STATUS NTAPI HwAdapterControl(PVOID DeviceExtension,
         }
         return ScsiAdapterControlSuccess;
     case ScsiStopAdapter:
-        if (!adapter->Gone) {
+        if (!adapter->Gone && Mistake != BreakMmioRunning) {
             FunctionStop(adapter);
         }
         return ScsiAdapterControlSuccess;
@@ -474,6 +574,12 @@ static VOID Configure(PPORT_CONFIGURATION_INFORMATION ConfigInfo) {
     ConfigInfo->VirtualDevice = (BOOLEAN)(Mistake == BreakConfigVirtual);
     ConfigInfo->SynchronizationModel =
         Mistake == BreakConfigDuplex ? StorSynchronizeHalfDuplex : StorSynchronizeFullDuplex;
+    if (Mistake == BreakConfigReadonly) {
+        ConfigInfo->SlotNumber++;
+    }
+    if (Mistake == BreakUncachedFinal) {
+        ConfigInfo->SrbExtensionSize += 64;
+    }
     if (Mistake == BreakConfigOverrun) {
         *(volatile UCHAR *)(ConfigInfo + 1) = 1;
     }
@@ -501,6 +607,9 @@ static ULONG NTAPI HwFindAdapter(PVOID DeviceExtension, PVOID HwContext, PVOID B
         (PUCHAR)StorPortGetDeviceBase(adapter, PCIBus, ConfigInfo->SystemIoBusNumber, address, bar->RangeLength, FALSE);
     /* The queue's descriptors need an address that 16 divides; StorPort promises none. */
     adapter->Shared = (PUCHAR)StorPortGetUncachedExtension(adapter, ConfigInfo, bytes);
+    if (Mistake == BreakUncachedOnce) {
+        (VOID)StorPortGetUncachedExtension(adapter, ConfigInfo, FUNCTION_SHARED_BYTES);
+    }
     if (adapter->Registers == NULL || adapter->Shared == NULL) {
         return SP_RETURN_ERROR;
     }
@@ -524,7 +633,9 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING Registry
     data.HwInterrupt = HwInterrupt;
     data.HwResetBus = HwResetBus;
     data.HwAdapterControl = HwAdapterControl;
+    data.HwBuildIo = Mistake == BreakBuildioDone ? HwBuildIo : NULL;
     data.DeviceExtensionSize = sizeof(ADAPTER);
+    data.SrbExtensionSize = Mistake == BreakDmaMemory ? 64 : 0;
     data.NumberOfAccessRanges = 6;
     data.MapBuffers = STOR_MAP_NON_READ_WRITE_BUFFERS;
     data.NeedPhysicalAddresses = TRUE;

@@ -29,7 +29,6 @@ enum {
     BreakControlList,
     BreakControlTypes,
     BreakDataOverrun,
-    BreakDeviceProtocol,
     BreakDmaMemory,
     BreakDpcInit,
     BreakDumpCall,
@@ -38,7 +37,7 @@ enum {
     BreakFaultConstant,
     BreakFaultDivision,
     BreakFaultJump,
-    BreakFaultNull,
+    BreakDriverFault,
     BreakFaultPrivileged,
     BreakFaultRecursion,
     BreakFindResult,
@@ -66,8 +65,64 @@ enum {
     BreakSrbTwice,
     BreakSrbUnknown,
     BreakStallLong,
-    BreakStartIoWait,
-    BreakStopped
+    BreakStartioWait,
+    BreakDriverStopped,
+
+    BreakConfigReadonly,
+    BreakUncachedOnce,
+    BreakUncachedFinal,
+    BreakCallKernel,
+    BreakPassiveEnable,
+    BreakPerfOptions,
+    BreakQueueEarly,
+    BreakLockHandle,
+    BreakStallInterrupt,
+    BreakTimeCallback,
+    BreakTimeEndless,
+    BreakTimeEndlessPoll,
+    BreakIrqForeign,
+    BreakBuildioDone,
+    BreakSrbAfterBuffer,
+    BreakSrbBuffer,
+    BreakSrbList,
+
+    BreakBlockCapacity,
+    BreakBlockData,
+    BreakBlockFeature,
+    BreakBlockFields,
+    BreakBlockRequest,
+    BreakConfigTorn,
+    BreakDmaDescriptor,
+    BreakDmaDirection,
+    BreakFeatureLate,
+    BreakFeatureOffered,
+    BreakFeatureVersion,
+    BreakMmioReadonly,
+    BreakMmioReset,
+    BreakMmioRunning,
+    BreakMmioStopped,
+    BreakMmioWidth,
+    BreakNotifyEarly,
+    BreakNotifyTarget,
+    BreakQueueAddress,
+    BreakQueueEnable,
+    BreakQueueFixed,
+    BreakQueueSize,
+    BreakRingBarrier,
+    BreakRingBuffer,
+    BreakRingFlags,
+    BreakRingHead,
+    BreakRingIndex,
+    BreakRingIndirect,
+    BreakRingLength,
+    BreakRingLoop,
+    BreakRingOrder,
+    BreakRingOwned,
+    BreakStatusBits,
+    BreakStatusOrder,
+    BreakStatusUnread,
+    BreakVectorUnread,
+    BreakVectorValue
 };
 
 extern const volatile ULONG Mistake;
@@ -79,18 +134,21 @@ typedef struct _ADAPTER {
     PUCHAR Registers; /* BAR0, mapped */
     PUCHAR Shared;    /* ring and request, where the device sees them at SharedPhysical */
     ULONGLONG SharedPhysical;
+    ULONGLONG DataPhysical;      /* memory of the SRB that is being started, for mistakes */
     USHORT NotifyOffset;         /* units of the contract's multiplier */
     USHORT Submitted;            /* FLUSHes so far: the ring's index */
     PSCSI_REQUEST_BLOCK Waiting; /* for the FLUSH in the ring; under the StartIo lock */
+    BOOLEAN Made;                /* the mistake, where once is enough */
     BOOLEAN Gone;                /* pulled out: no register may be touched */
     STOR_DPC Dpc;
     STOR_DPC NeverInitialized;
+    STOR_LOCK_HANDLE Handle;
     UCHAR Disk[DISK_BLOCKS * DISK_BLOCK_BYTES];
 } ADAPTER, *PADAPTER;
 
 /* ---- function.c ---- */
 
-#define FUNCTION_SHARED_BYTES 0x2080
+#define FUNCTION_SHARED_BYTES 0x2c80
 
 /* Registers and Shared are set. Leaves the device running; IRQL: to DIRQL. */
 BOOLEAN FunctionStart(PADAPTER Adapter);
@@ -99,6 +157,8 @@ VOID FunctionStop(PADAPTER Adapter);
 VOID FunctionFlush(PADAPTER Adapter);
 /* Whether the last FLUSH came back. */
 BOOLEAN FunctionIsDone(PADAPTER Adapter);
+/* Returns when the device has seen it: TRUE; or has finished. */
+BOOLEAN FunctionAwaitFetch(PADAPTER Adapter);
 /* Reads ISR status, which acknowledges. */
 UCHAR FunctionAcknowledge(PADAPTER Adapter);
 

@@ -107,7 +107,7 @@ MUTANTS = [
     ("a change before DRIVER_OK is lost",
      BLK + "lifecycle.c", "    if (VirtioPciConfigGeneration(pci) != Adapter->ConfigGeneration) {\n        (VOID)VblkReadCapacity(Adapter);\n    }\n", ""),
     ("surprise removal still talks to the device",
-     BLK + "lifecycle.c", "Quiet = (BOOLEAN)(Quiet || VirtioPciReset", "Quiet = (BOOLEAN)(VirtioPciReset"),
+     BLK + "lifecycle.c", "(BOOLEAN)(Quiet || VirtioPciReset", "(BOOLEAN)(VirtioPciReset"),
     ("a resize raises no unit attention",
      BLK + "lifecycle.c", "            Adapter->UnitAttention = TRUE;\n", ""),
     ("the cache mode that was chosen is lost by a reset",

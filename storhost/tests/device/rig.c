@@ -30,6 +30,11 @@ static void *translate(void *opaque, uint64_t addr, uint32_t len, bool write)
 	return rig->host + (size_t)rig->page[n] * PAGE + addr % PAGE;
 }
 
+static bool granted(void *opaque, uint64_t addr, uint32_t len, bool write)
+{
+	return ((struct rig *)opaque)->boundless || translate(opaque, addr, len, write);
+}
+
 static void set_intx(void *opaque, bool asserted)
 {
 	struct rig *rig = opaque;
@@ -55,9 +60,11 @@ static void wake(void *opaque)
 	rig->wakes++;
 }
 
-static void blame(void *opaque, const char *clause, const char *text)
+static void blame(void *opaque, enum rule rule, const char *clause, const char *text)
 {
 	struct rig *rig = opaque;
+
+	(void)rule;
 
 	if (rig->blames < sizeof(rig->blame) / sizeof(rig->blame[0])) {
 		snprintf(rig->blame[rig->blames].clause, sizeof(rig->blame[0].clause), "%s", clause);
@@ -119,7 +126,12 @@ void rig_reg_write(struct rig *rig, unsigned type, uint64_t offset, unsigned wid
 
 uint32_t rig_device_config(struct rig *rig, unsigned offset, unsigned width)
 {
-	return (uint32_t)rig_reg(rig, VIRTIO_PCI_CAP_DEVICE_CFG, offset, width);
+	uint32_t value;
+
+	(void)RIG_READ(rig, config_generation);
+	value = (uint32_t)rig_reg(rig, VIRTIO_PCI_CAP_DEVICE_CFG, offset, width);
+	(void)RIG_READ(rig, config_generation);
+	return value;
 }
 
 void rig_write64(struct rig *rig, unsigned offset, uint64_t value)
@@ -177,6 +189,7 @@ int rig_setup(void **state)
 	struct device_bus bus = {
 		.opaque = rig,
 		.translate = translate,
+		.granted = granted,
 		.set_intx = set_intx,
 		.msi_write = msi_write,
 		.wake = wake,
@@ -278,6 +291,7 @@ void rig_negotiate(struct rig *rig, uint64_t features)
 	RIG_WRITE(rig, driver_feature_select, 1);
 	RIG_WRITE(rig, driver_feature, features >> 32);
 	RIG_WRITE(rig, device_status, 0xB);
+	(void)RIG_READ(rig, device_status);
 }
 
 void rig_place_ring(struct rig *rig, uint16_t size)

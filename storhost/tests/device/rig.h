@@ -60,6 +60,7 @@ struct rig {
 	bool intx;
 	unsigned wakes;
 	unsigned refused;            /* translations that gave NULL */
+	bool boundless;              /* descriptors may name memory that is not there, as long as nobody uses it */
 	struct rig_region region[5]; /* by cfg_type */
 	uint32_t multiplier;
 	uint16_t ring_size;
@@ -92,6 +93,7 @@ void rig_reg_write(struct rig *rig, unsigned type, uint64_t offset, unsigned wid
 #define RIG_WRITE(rig, field, value)                                                                                   \
 	rig_reg_write(rig, VIRTIO_PCI_CAP_COMMON_CFG, COMMON(field),                                                   \
 		      sizeof(((struct virtio_pci_common_cfg *)0)->field), value)
+/* As drivers read it: between two reads of config_generation. */
 uint32_t rig_device_config(struct rig *rig, unsigned offset, unsigned width);
 void rig_write64(struct rig *rig, unsigned offset, uint64_t value);
 /* Offset of the first capability with this id (and cfg_type, if it is not 0); 0 if there is none. */

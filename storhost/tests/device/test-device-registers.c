@@ -406,6 +406,46 @@ static void contract_1_5_a_vector_is_confirmed_by_reading_it_back(void **state)
 	rig_one_blame(rig, "virtio 4.1.5.1.2");
 }
 
+static void what_the_device_may_refuse_is_read_back_before_driver_ok(void **state)
+{
+	struct rig *rig = *state;
+
+	rig_negotiate(rig, rig_offered(rig));
+	rig_place_ring(rig, 128);
+	RIG_WRITE(rig, queue_enable, 1);
+	RIG_WRITE(rig, config_msix_vector, 0);
+	RIG_WRITE(rig, queue_msix_vector, 0);
+	assert_int_equal(RIG_READ(rig, queue_msix_vector), 0);
+	RIG_WRITE(rig, device_status, 0xF);
+	rig_one_blame(rig, "virtio 4.1.5.1.2.1");
+	rig_reset(rig);
+	RIG_WRITE(rig, device_status, 1);
+	RIG_WRITE(rig, device_status, 3);
+	RIG_WRITE(rig, driver_feature_select, 1);
+	RIG_WRITE(rig, driver_feature, 1);
+	RIG_WRITE(rig, device_status, 0xB);
+	RIG_WRITE(rig, device_status, 0xF);
+	rig_one_blame(rig, "virtio 3.1.1");
+}
+
+static void half_of_a_64_bit_field_is_read_between_two_generations(void **state)
+{
+	struct rig *rig = *state;
+
+	rig_reg(rig, VIRTIO_PCI_CAP_DEVICE_CFG, 0x14, 4);
+	rig_no_blame(rig);
+	rig_reg(rig, VIRTIO_PCI_CAP_DEVICE_CFG, 4, 4);
+	rig_one_blame(rig, "virtio 2.5.3");
+	RIG_WRITE(rig, device_status, 1);
+	rig_one_blame(rig, "virtio 2.5.3");
+	(void)RIG_READ(rig, config_generation);
+	rig_reg(rig, VIRTIO_PCI_CAP_DEVICE_CFG, 0, 4);
+	rig_reg(rig, VIRTIO_PCI_CAP_DEVICE_CFG, 4, 4);
+	(void)RIG_READ(rig, config_generation);
+	RIG_WRITE(rig, device_status, 3);
+	rig_no_blame(rig);
+}
+
 static void without_msix_no_vector_is_confirmed(void **state)
 {
 	struct rig *rig = *state;
@@ -653,6 +693,8 @@ int main(void)
 		RIG_TEST(a_queue_is_not_enabled_before_features_ok, "contract"),
 		RIG_TEST(contract_2_rings_are_aligned_to_16_2_and_4, "contract"),
 		RIG_TEST(contract_1_5_a_vector_is_confirmed_by_reading_it_back, "contract,msix-vectors=2"),
+		RIG_TEST(what_the_device_may_refuse_is_read_back_before_driver_ok, "contract"),
+		RIG_TEST(half_of_a_64_bit_field_is_read_between_two_generations, "contract"),
 		RIG_TEST(without_msix_no_vector_is_confirmed, "contract,msix-vectors=0"),
 		RIG_TEST(contract_1_6_16_and_32_bit_notifications_are_accepted, "contract"),
 		RIG_TEST(contract_1_6_other_notifications_are_blamed_and_ignored, "contract"),

@@ -424,6 +424,7 @@ static void virtio_2_7_5_2_a_chain_is_at_most_4_gib_long(void **state)
 	struct parts p;
 
 	rig_bring_up(rig, 0);
+	rig->boundless = true;
 	p = make_read(rig);
 	rig_desc(rig, 0, p.header, 16, NEXT, 1);
 	rig_desc(rig, 1, p.data, 0xFFFFFFEF, NEXT | WRITE, 2);
@@ -518,6 +519,40 @@ static void a_foreign_ring_stops_the_device(void **state)
 	RIG_WRITE(rig, queue_enable, 1);
 	RIG_WRITE(rig, device_status, 0xF);
 	expect_refused(rig);
+}
+
+static void foreign_memory_in_a_descriptor_stops_the_device_before_it_is_used(void **state)
+{
+	struct rig *rig = *state;
+	struct parts p;
+
+	rig_bring_up(rig, 0);
+	p = make_read(rig);
+	/* The last page of the data, of a request that fails before it moves any. */
+	rig_desc(rig, 0, p.header, 16, NEXT, 1);
+	rig_desc(rig, 1, 0x2000, 513, NEXT | WRITE, 2);
+	rig_desc(rig, 2, p.status, 1, WRITE, 0);
+	rig_offer(rig, 0);
+	expect_refused(rig);
+	assert_int_equal(rig_used_idx(rig), 0);
+}
+
+static void a_doorbell_comes_after_what_it_tells_of(void **state)
+{
+	struct rig *rig = *state;
+
+	rig_bring_up(rig, 0);
+	rig_kick(rig);
+	rig_one_blame(rig, "virtio 2.7.13.4");
+	/* Two processors may each ring for their own entry after both have made it available. */
+	for (int n = 0; n < 2; n++)
+		rig_submit(rig, VIRTIO_BLK_T_IN, 0, rig_alloc(rig, 512, 512), 512);
+	rig_kick(rig);
+	rig_run(rig);
+	rig_kick(rig);
+	rig_no_blame(rig);
+	rig_kick(rig);
+	rig_one_blame(rig, "virtio 2.7.13.4");
 }
 
 static void virtio_2_7_10_1_used_flags_start_as_0(void **state)
@@ -672,6 +707,8 @@ int main(void)
 		RIG_TEST(foreign_memory_for_a_header_stops_the_device, "contract"),
 		RIG_TEST(foreign_memory_for_the_status_stops_the_device, "contract"),
 		RIG_TEST(a_foreign_ring_stops_the_device, "contract"),
+		RIG_TEST(foreign_memory_in_a_descriptor_stops_the_device_before_it_is_used, "contract"),
+		RIG_TEST(a_doorbell_comes_after_what_it_tells_of, "contract"),
 		RIG_TEST(virtio_2_7_10_1_used_flags_start_as_0, "contract"),
 		RIG_TEST(virtio_2_7_7_1_available_flags_are_0_or_1, "contract"),
 		RIG_TEST(while_the_device_works_it_asks_for_no_doorbells, "contract"),

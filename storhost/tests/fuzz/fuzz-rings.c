@@ -40,6 +40,11 @@ static void *translate(void *opaque, uint64_t address, uint32_t length, bool wri
 	return address >= BASE && offset < sizeof(memory) ? &memory[offset / PAGE][offset % PAGE] : NULL;
 }
 
+static bool granted(void *opaque, uint64_t address, uint32_t length, bool write)
+{
+	return translate(opaque, address, length, write) != NULL;
+}
+
 static void set_intx(void *opaque, bool asserted)
 {
 	(void)opaque;
@@ -66,9 +71,10 @@ static void print_clauses(void)
 	putchar('\n');
 }
 
-static void blame(void *opaque, const char *clause, const char *text)
+static void blame(void *opaque, enum rule rule, const char *clause, const char *text)
 {
 	(void)opaque;
+	(void)rule;
 	if (!text[0])
 		abort();
 	for (unsigned i = 0; i < clause_count; i++) {
@@ -179,7 +185,7 @@ static void turn(struct device *device, struct input *input)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
-	const struct device_bus bus = { NULL, translate, set_intx, msi_write, wake, blame };
+	const struct device_bus bus = { NULL, translate, granted, set_intx, msi_write, wake, blame };
 	struct input input = { bytes, size };
 	struct virtio_blk_options options;
 	static int disk = -1;

@@ -398,6 +398,11 @@ static void a_timer_that_is_cancelled_does_not_run_and_one_set_again_runs_once(v
 	assert_int_equal(seen.count, 3);
 }
 
+static struct {
+	struct timer timer;
+	uint64_t fired_at, waited;
+} spent;
+
 static void stall(void *opaque)
 {
 	note(0);
@@ -416,6 +421,38 @@ static void a_stall_moves_the_clock_and_takes_no_real_time(void **state)
 }
 
 #define DELAY 1000000u
+
+static void note_time(struct work *work)
+{
+	(void)work;
+	spent.fired_at = clock_now();
+}
+
+/* What a driver does that polls a register. */
+static void spend(void *opaque)
+{
+	(void)opaque;
+	timer_set(&spent.timer, 500, note_time);
+	for (int i = 0; i < 1000; i++) {
+		cpu_spend(1);
+		cpu_point();
+	}
+	spent.waited = cpu_self()->waited;
+}
+
+static void work_that_takes_time_moves_the_clock_and_lets_timers_come(void **state)
+{
+	uint64_t before;
+
+	(void)state;
+	rig_machine(2, false, 1);
+	before = clock_now();
+	rig_on(1, spend, NULL);
+	/* Whoever else runs takes a little, too. */
+	assert_in_range(clock_now() - before, 1000, 2000);
+	assert_in_range(spent.fired_at - before, 500, 1000);
+	assert_int_equal(spent.waited, 1000);
+}
 
 static void stall_often(void *opaque)
 {
@@ -720,6 +757,7 @@ int main(void)
 		ISOLATED(timers_run_in_the_order_of_their_time_and_the_clock_jumps),
 		ISOLATED(a_timer_that_is_cancelled_does_not_run_and_one_set_again_runs_once),
 		ISOLATED(a_stall_moves_the_clock_and_takes_no_real_time),
+		ISOLATED(work_that_takes_time_moves_the_clock_and_lets_timers_come),
 		ISOLATED(a_timer_runs_when_it_is_due_although_a_processor_stalls_again_and_again),
 		ISOLATED(a_timer_runs_when_it_is_due_although_processors_work_without_a_stall),
 		ISOLATED(a_gate_that_is_open_is_not_waited_for),

@@ -103,7 +103,7 @@ static void a_build_io_that_completes_and_goes_on_is_found(void **state)
 	rig.build_io = build_and_complete;
 	rig_port();
 	rig_submit(rig_request(0));
-	rig_only_findings(RULE_SRB_TWICE, 1);
+	rig_only_findings(RULE_BUILDIO_DONE, 1);
 	assert_int_equal(rig.started, 0);
 	assert_int_equal(rig_done(), 1);
 }

@@ -72,12 +72,26 @@ static DECLSPEC_NOINLINE BOOLEAN VblkLookBesides(PVBLK_ADAPTER Adapter) {
     return (BOOLEAN)(Adapter->State != VblkRunning);
 }
 
+/* What the DPC does under the lock. Locks: StartIo. */
+static FORCEINLINE VOID VblkServe(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished) {
+    BOOLEAN disturbed = TRUE;
+
+    VblkBeginExclusive(Adapter);
+    if (Adapter->State == VblkRunning) {
+        VblkCollect(Adapter, Finished);
+        disturbed = (BOOLEAN)(VblkSharesMessage(Adapter) && VblkLookBesides(Adapter));
+    }
+    if (disturbed || Adapter->ConfigPending || VblkIsDisturbed(Adapter)) {
+        VblkServiceState(Adapter, Finished);
+    }
+    VblkEndExclusive(Adapter);
+}
+
 /* IRQL: DISPATCH. Locks: takes StartIo; Requests are returned without it. */
 VOID NTAPI VblkDpc(PSTOR_DPC Dpc, PVOID HwDeviceExtension, PVOID SystemArgument1, PVOID SystemArgument2) {
     PVBLK_ADAPTER adapter = (PVBLK_ADAPTER)HwDeviceExtension;
     STOR_LOCK_HANDLE lock;
     VBLK_LIST finished;
-    BOOLEAN disturbed = TRUE;
 
     UNREFERENCED_PARAMETER(Dpc);
     UNREFERENCED_PARAMETER(SystemArgument1);
@@ -85,16 +99,11 @@ VOID NTAPI VblkDpc(PSTOR_DPC Dpc, PVOID HwDeviceExtension, PVOID SystemArgument1
 
     VblkListInitialize(&finished);
     StorPortAcquireSpinLock(adapter, StartIoLock, NULL, &lock);
-    VblkBeginExclusive(adapter);
-    if (adapter->State == VblkRunning) {
-        VblkCollect(adapter, &finished);
-        disturbed = (BOOLEAN)(VblkSharesMessage(adapter) && VblkLookBesides(adapter));
-    }
-    if (disturbed || adapter->ConfigPending || VblkIsDisturbed(adapter)) {
-        VblkServiceState(adapter, &finished);
+    /* HwAdapterControl takes no lock; what changes the state asks for the DPC again when it is done. */
+    if (adapter->State != VblkChanging) {
+        VblkServe(adapter, &finished);
     }
     (VOID)InterlockedExchangeAdd(&adapter->Dpcs, VBLK_DPC_RETURNING);
-    VblkEndExclusive(adapter);
     StorPortReleaseSpinLock(adapter, &lock);
     VblkFinishList(adapter, &finished);
     /* The last one: a reset may have waited for it. */

@@ -106,9 +106,8 @@ static VOID VblkSetState(PVBLK_ADAPTER Adapter, VBLK_STATE State) {
 
 #if DBG
 static VOID VblkAssertState(PVBLK_ADAPTER Adapter) {
-    BOOLEAN open = (BOOLEAN)(Adapter->State == VblkRunning && !Adapter->UnitAttention);
-
-    NT_ASSERT(Adapter->OpenBlocks == (open ? Adapter->CapacityBlocks : 0));
+    /* 0: a stop may have begun beside the DPC. */
+    NT_ASSERT(Adapter->OpenBlocks == 0 || Adapter->OpenBlocks == VblkOpenBlocks(Adapter, Adapter->State));
     switch (Adapter->State) {
     case VblkRunning:
         NT_ASSERT(VblkHasFeature(Adapter, VIRTIO_F_VERSION_1));
@@ -349,6 +348,7 @@ BOOLEAN VblkStart(PVBLK_ADAPTER Adapter) {
     Adapter->CapacityTold = (BOOLEAN)!Adapter->Dump; /* a dump has no use for being told of another one */
     VblkEndExclusive(Adapter);
     VblkSetState(Adapter, state);
+    VblkQueueDpc(Adapter); /* a DPC that came before did nothing */
     VblkFinishList(Adapter, &finished);
     return (BOOLEAN)(state == VblkRunning);
 }
