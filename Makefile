@@ -8,7 +8,9 @@ cmake --preset $(1) >build/$(1).log 2>&1 || { cat build/$(1).log; exit 1; }
 cmake --build --preset $(1)
 endef
 
-.PHONY: help run test faults matrix soak drivers host docs checks format clean
+SECONDS ?= 60
+
+.PHONY: help run test faults matrix soak fuzz coverage drivers host docs checks format clean
 
 help:
 	@echo 'make run      real job: a file system written and read through the Windows 7 driver'
@@ -18,6 +20,8 @@ help:
 	@echo 'make faults   every fault at every place where it can strike (half an hour); the last line counts'
 	@echo 'make drivers  the driver, x64 and x86, free and checked   -> out/drivers/'
 	@echo 'make host     storhost and its nbdkit plugin              -> out/bin/, out/lib/'
+	@echo 'make fuzz     SECONDS=60: hostile devices, a Windows that asks anything, spoilt files'
+	@echo 'make coverage lines and branches of the driver that tests and corpora reach'
 	@echo 'make docs     docs/storport-rules.md, from the table of rules'
 	@echo 'make checks   source rules only (seconds)'
 	@echo 'make format   clang-format, in place'
@@ -53,6 +57,15 @@ docs: host
 $(DRIVERS): deps-build
 	@mkdir -p build
 	@$(call build,$@)
+
+fuzz: deps-test drivers host
+	@$(call build,native-asan)
+	@tools/fuzz.py --seconds $(SECONDS)
+
+coverage: deps-test
+	@mkdir -p build
+	@$(call build,native-cov)
+	@tools/coverage.py
 
 checks: deps-test
 	@ci/checks

@@ -6,10 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pe/pe.h"
+#include "port/image.h"
 
 #define FILE_MAX (1u << 20) /* a longer file is refused by the parser */
-#define VERSION_DEBUG 1u    /* VS_FF_DEBUG */
 
 static int host_option(void *opaque, const char *name, const char *value, struct error *err)
 {
@@ -146,12 +145,11 @@ void hosted_init(struct hosted *hosted, const struct machine_options *options, b
 
 int hosted_check(const struct machine_options *options, bool *checked, struct error *err)
 {
-	struct pe_file *file;
+	struct image_facts facts;
 
-	if (machine_check_driver(options, err) || pe_open(options->driver, &file, err))
+	if (image_inspect(options->driver, &facts, err))
 		return -1;
-	*checked = pe_version_flags(file) & VERSION_DEBUG;
-	pe_close(file);
+	*checked = facts.checked;
 	return 0;
 }
 

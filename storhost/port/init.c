@@ -8,7 +8,6 @@
 #include "nt/exports.h"
 #include "nt/pool.h"
 #include "nt/registry.h"
-#include "pe/pdb.h"
 #include "port/internal.h"
 #include "trap/trap.h"
 
@@ -32,17 +31,15 @@ struct port *port_of(const void *extension, uintptr_t pc)
 
 static void describe_pc(uintptr_t pc, char *buf, size_t size)
 {
-	uintptr_t base = port_hosted && port_hosted->module ? (uintptr_t)pe_module_base(port_hosted->module) : 0;
-	unsigned long long rva = pc - base;
+	uintptr_t offset;
 	char symbol[128];
 
-	if (!base || !pe_module_contains(port_hosted->module, (void *)pc))
+	if (!port_hosted || !port_hosted->image || !image_contains(port_hosted->image, (void *)pc, &offset))
 		snprintf(buf, size, "0x%llx", (unsigned long long)pc);
-	else if (port_hosted->symbols &&
-		 pe_symbol(port_hosted->file, port_hosted->symbols, rva, symbol, sizeof(symbol)))
-		snprintf(buf, size, "%s+0x%llx (%s)", port_hosted->name, rva, symbol);
+	else if (image_symbol(port_hosted->image, offset, symbol, sizeof(symbol)))
+		snprintf(buf, size, "%s+0x%llx (%s)", port_hosted->name, (unsigned long long)offset, symbol);
 	else
-		snprintf(buf, size, "%s+0x%llx", port_hosted->name, rva);
+		snprintf(buf, size, "%s+0x%llx", port_hosted->name, (unsigned long long)offset);
 }
 
 static void describe_call(char *buf, size_t size)
@@ -65,7 +62,7 @@ static const struct verify_scene scene = { describe_pc, describe_call, describe_
 
 static bool is_driver_code(uintptr_t pc)
 {
-	return port_hosted && port_hosted->module && pe_module_contains(port_hosted->module, (void *)pc);
+	return port_hosted && port_hosted->image && image_contains(port_hosted->image, (void *)pc, NULL);
 }
 
 static void driver_fault(const struct trap_fault *fault)
@@ -109,21 +106,11 @@ static void stub_called(const char *dll, const char *name)
 	cpu_die("the driver called what storhost has not");
 }
 
-static void *resolve(void *opaque, const struct pe_import *import)
-{
-	const struct pe_headers *headers = pe_headers(opaque);
-	void *address = NULL;
-
-	if (!import->name || export_find(headers->machine, import->dll, import->name, &address) == EXPORT_UNKNOWN)
-		return NULL;
-	return address;
-}
-
 /* ---- load ---- */
 
 void port_enter(struct port *port)
 {
-	driver_entry_routine *entry = (driver_entry_routine *)pe_module_entry(port->module);
+	driver_entry_routine *entry = (driver_entry_routine *)image_entry(port->image);
 	struct frame frame;
 
 	callback_enter(&frame, CB_DRIVER_ENTRY);
@@ -154,7 +141,7 @@ static void *registry_path_create(void)
 static struct port *port_create(const char *driver, struct device *device, const struct port_options *options)
 {
 	struct port *port = calloc(1, sizeof(*port));
-	const char *name = strrchr(driver, '/');
+	const char *name = image_linked && !strcmp(driver, IMAGE_LINKED) ? image_linked->name : driver;
 
 	if (!port)
 		return NULL;
@@ -162,8 +149,8 @@ static struct port *port_create(const char *driver, struct device *device, const
 	port->rng.state = options->seed ^ 0x706f7274;
 	port->dpc_locked = options->seed >> 2 & 1;
 	port->device = device;
-	port->slot_count = SLOTS;
-	snprintf(port->name, sizeof(port->name), "%s", name ? name + 1 : driver);
+	port->slot_count = options->srbs ? options->srbs : SLOTS;
+	snprintf(port->name, sizeof(port->name), "%s", strrchr(name, '/') ? strrchr(name, '/') + 1 : name);
 	port->startio = (struct lock){ .name = "StartIo", .rank = LOCK_STARTIO, .irql = IRQL_DISPATCH };
 	port->interrupt_lock = (struct lock){ .name = "Interrupt", .rank = LOCK_INTERRUPT, .irql = IRQL_DEVICE };
 	queue_init(port);
@@ -193,10 +180,7 @@ int port_open(const char *driver, struct device *device, const struct port_optio
 	*out = port;
 	verify_scene = &scene;
 	export_stub_called = stub_called;
-	if (traps_install(err) || pe_open(driver, &port->file, err))
-		return -1;
-	port->symbols = pe_open_pdb(port->file, driver, NULL);
-	return pe_map(port->file, resolve, port->file, &port->module, err);
+	return traps_install(err) || image_load(driver, &port->image, err) ? -1 : 0;
 }
 
 int port_load(const char *driver, struct device *device, const struct port_options *options, struct port **out,
@@ -216,7 +200,7 @@ int port_load(const char *driver, struct device *device, const struct port_optio
 			     strlen(options->parameter) + 1);
 	if (!cpu_call(0, entry_run, port))
 		return error_set(err, "DriverEntry did not return: %s", cpu_death());
-	pe_module_discard(port->module);
+	image_discard(port->image);
 	if (port->initialized && port->entry_status)
 		verify_report(RULE_INIT_RESULT, 0, "StorPortInitialize succeeded and DriverEntry returned 0x%x",
 			      (unsigned)port->entry_status);
@@ -613,10 +597,7 @@ void port_stop(struct port *port)
 
 void port_close(struct port *port)
 {
-	if (port->module)
-		pe_unmap(port->module);
-	pdb_close(port->symbols);
-	pe_close(port->file);
+	image_free(port->image);
 	for (unsigned i = 0; i < port->event_count; i++)
 		free(port->events[i]);
 	free(port->events);

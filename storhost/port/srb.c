@@ -14,6 +14,7 @@
 #include "port/internal.h"
 
 #define SENSE_BYTES 255u
+#define UNWRITTEN 0xcc
 /* Where an unmapped data buffer pretends to be: below any address that Linux maps. */
 #define NOWHERE ((uintptr_t)0x8000)
 
@@ -131,6 +132,43 @@ static void window_destroy(uint8_t *window, size_t pages)
 	for (size_t i = 0; i < pages; i++)
 		phys_free(phys_of(window + i * PHYS_PAGE, NULL), 1);
 	phys_unmap(window, pages);
+}
+
+/* The bytes of the buffer's pages that lie before it, or behind it. */
+static uint8_t *data_beside(const struct slot *slot, bool behind, uint32_t *length)
+{
+	uint32_t end = (slot->offset + slot->data_length - 1) % PHYS_PAGE + 1;
+	uint8_t *page = phys_host(slot->pages[behind ? slot->page_count - 1 : 0]);
+
+	*length = behind ? PHYS_PAGE - end : slot->offset;
+	return behind ? page + end : page;
+}
+
+static void data_guard(struct slot *slot)
+{
+	uint32_t length;
+
+	for (int behind = 0; behind < 2; behind++) {
+		uint8_t *bytes = data_beside(slot, behind, &length);
+
+		memset(bytes, UNWRITTEN, length);
+	}
+}
+
+static void data_check_guard(const struct slot *slot)
+{
+	uint32_t length, at;
+
+	for (int behind = 0; behind < 2 && slot->page_count; behind++) {
+		const uint8_t *bytes = data_beside(slot, behind, &length);
+
+		for (at = 0; at < length && bytes[at] == UNWRITTEN; at++)
+			;
+		if (at < length)
+			verify_report(RULE_DATA_OVERRUN, 0, "byte %lld of a buffer of %u bytes was written",
+				      behind ? (long long)slot->data_length + at : (long long)at - length,
+				      slot->data_length);
+	}
 }
 
 static void data_release(struct slot *slot)
@@ -323,6 +361,7 @@ static bool data_allocate(struct slot *slot)
 	enum phys_use use = request->direction == DIRECTION_IN ? PHYS_FROM_DEVICE : PHYS_TO_DEVICE;
 	uint32_t pages;
 
+	slot->data_length = request->length;
 	slot->offset = slot->port->dump ? 0 : buffer_offset(slot->port, request->length);
 	pages = (slot->offset + request->length + PHYS_PAGE - 1) / PHYS_PAGE;
 	if (pages > SGL_MAX)
@@ -346,6 +385,7 @@ static bool data_allocate(struct slot *slot)
 		slot->pages[slot->page_count] = page;
 	}
 	data_copy(slot, request, true);
+	data_guard(slot);
 	return true;
 }
 
@@ -431,11 +471,11 @@ static void srb_build_scsi(struct slot *slot, SCSI_REQUEST_BLOCK *srb)
 	srb->TargetId = request->target;
 	srb->Lun = request->lun;
 	srb->QueueTag = slot->tag;
-	srb->QueueAction = SRB_SIMPLE_TAG_REQUEST;
+	srb->QueueAction = request->queue_action ? request->queue_action : SRB_SIMPLE_TAG_REQUEST;
 	srb->CdbLength = request->cdb_length;
-	srb->SenseInfoBufferLength = SENSE_BYTES;
-	srb->SenseInfoBuffer = slot->sense;
-	srb->SrbFlags |= SRB_FLAGS_QUEUE_ACTION_ENABLE | SRB_FLAGS_NO_QUEUE_FREEZE;
+	srb->SenseInfoBufferLength = (UCHAR)(SENSE_BYTES - request->sense_cut);
+	srb->SenseInfoBuffer = srb->SenseInfoBufferLength ? slot->sense : NULL;
+	srb->SrbFlags |= SRB_FLAGS_QUEUE_ACTION_ENABLE | SRB_FLAGS_NO_QUEUE_FREEZE | request->flags;
 	memcpy(srb->Cdb, request->cdb, sizeof(srb->Cdb));
 	if (request->aborts)
 		srb->NextSrb = srb_of(slot->port, request->aborts);
@@ -469,14 +509,16 @@ static void srb_build(struct slot *slot)
 	} else {
 		srb_build_scsi(slot, srb);
 	}
+	if (request->function == SRB_FUNCTION_WMI)
+		((SCSI_WMI_REQUEST_BLOCK *)srb)->WMISubFunction = request->wmi_subfunction;
 	if (request->direction != DIRECTION_NONE && request->length) {
 		srb->DataTransferLength = request->length;
 		srb->DataBuffer = buffer_is_mapped(slot->port, request) ? slot_system_address(slot)
 									: (void *)(NOWHERE + slot->offset);
 	}
-	memset(slot->sense, 0xcc, SENSE_BYTES);
+	memset(slot->sense, UNWRITTEN, SENSE_BYTES);
 	if (slot->extension)
-		memset(slot->extension, 0xcc, slot->port->config->SrbExtensionSize);
+		memset(slot->extension, UNWRITTEN, slot->port->config->SrbExtensionSize);
 	slot->sent = *srb;
 }
 
@@ -624,6 +666,7 @@ static void slot_finish(struct work *work)
 	struct port *port = slot->port;
 	bool busy = came_back_busy(slot);
 
+	data_check_guard(slot);
 	data_release(slot);
 	slot_give_back(slot);
 	if (request)
@@ -641,10 +684,17 @@ void slot_reclaim(struct slot *slot)
 	slot_give_back(slot);
 }
 
-/* Before the window on the sense buffer closes. */
-static void sense_take(struct slot *slot)
+/* Before the window on the sense buffer closes. room: of the buffer that the driver was given. */
+static void sense_take(struct slot *slot, uint32_t room, uintptr_t pc)
 {
 	const SCSI_REQUEST_BLOCK *back = &slot->sent;
+
+	for (uint32_t i = room; i < SENSE_BYTES; i++) {
+		if (slot->sense[i] == UNWRITTEN)
+			continue;
+		verify_report(RULE_DATA_OVERRUN, pc, "byte %u of a sense buffer of %u bytes was written", i, room);
+		break;
+	}
 
 	slot->sense_length = 0;
 	if (!(back->SrbStatus & SRB_STATUS_AUTOSENSE_VALID) || back->Function != SRB_FUNCTION_EXECUTE_SCSI)
@@ -689,7 +739,7 @@ void srb_complete(struct port *port, const void *srb, uintptr_t pc)
 	sent = slot->sent;
 	slot->sent = *slot->srb;
 	check_completed(&sent, &slot->sent, pc);
-	sense_take(slot);
+	sense_take(slot, sent.Function == SRB_FUNCTION_EXECUTE_SCSI ? sent.SenseInfoBufferLength : SENSE_BYTES, pc);
 	if (port->dump)
 		return; /* it is looked at when the callback has returned */
 	slot_protect(slot, false);
