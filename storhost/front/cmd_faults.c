@@ -129,7 +129,7 @@ static int load_all(struct faults_arguments *arguments)
 {
 	struct error err;
 
-	if (hosted_check(&arguments->machine, &arguments->checked, &err) ||
+	if (machine_check_driver(&arguments->machine, &arguments->checked, &err) ||
 	    inject_start(arguments->machine.cpus.seed, &err))
 		return cli_fail(NULL, &err);
 	for (int i = 0; i < arguments->count; i++) {

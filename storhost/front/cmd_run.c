@@ -71,7 +71,7 @@ static int load_all(struct run_arguments *arguments)
 {
 	struct error err;
 
-	if (hosted_check(&arguments->machine, &arguments->checked, &err))
+	if (machine_check_driver(&arguments->machine, &arguments->checked, &err))
 		return cli_fail(NULL, &err);
 	for (int i = 0; i < arguments->count; i++) {
 		arguments->scenarios[i] = hosted_load(&arguments->machine, arguments->files[i], &err);

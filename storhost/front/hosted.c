@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "port/image.h"
-
 #define FILE_MAX (1u << 20) /* a longer file is refused by the parser */
 
 static int host_option(void *opaque, const char *name, const char *value, struct error *err)
@@ -141,16 +139,6 @@ void hosted_init(struct hosted *hosted, const struct machine_options *options, b
 		.forgets = host_forgets,
 		.counter = host_counter,
 	};
-}
-
-int hosted_check(const struct machine_options *options, bool *checked, struct error *err)
-{
-	struct image_facts facts;
-
-	if (image_inspect(options->driver, &facts, err))
-		return -1;
-	*checked = facts.checked;
-	return 0;
 }
 
 struct scenario *hosted_load(const struct machine_options *options, const char *path, struct error *err)

@@ -2,7 +2,7 @@
 /*
  * The machine that a front end lends to scenarios. In a scenario's own process the options are its own, too.
  *
- * hosted_check once, then hosted_load for each file, and for each run of one hosted_init and scenario_run with the host.
+ * machine_check_driver once, then hosted_load for each file, and for each run of one hosted_init and scenario_run with the host.
  */
 #ifndef STORHOST_FRONT_HOSTED_H
 #define STORHOST_FRONT_HOSTED_H
@@ -18,8 +18,6 @@ struct hosted {
 	bool dumping; /* the dump image takes requests */
 };
 
-/* Whether the driver can be hosted, and *checked: whether it is a checked build. */
-int hosted_check(const struct machine_options *options, bool *checked, struct error *err);
 /* options: copied. The struct stays where it is. */
 void hosted_init(struct hosted *hosted, const struct machine_options *options, bool checked);
 /* Reads and checks a scenario for that machine; NULL and a sentence. */

@@ -213,22 +213,26 @@ static struct device *create_device(const struct machine_options *options, struc
 	return virtio_blk_create(&device, options->disk, err);
 }
 
-int machine_check_driver(const struct machine_options *options, struct error *err)
+int machine_check_driver(const struct machine_options *options, bool *checked, struct error *err)
 {
 	struct image_facts facts;
 
 	if (!options->driver)
 		return error_set(err, "no driver is named");
-	return image_inspect(options->driver, &facts, err);
+	if (image_inspect(options->driver, &facts, err))
+		return -1;
+	*checked = facts.checked;
+	return 0;
 }
 
 int machine_check(const struct machine_options *options, struct error *err)
 {
 	struct device *device;
+	bool checked;
 
 	if (options->driver && !options->disk)
 		return error_set(err, "no disk is named");
-	if (machine_check_driver(options, err))
+	if (machine_check_driver(options, &checked, err))
 		return -1;
 	device = create_device(options, err);
 	if (!device)

@@ -43,8 +43,8 @@ void machine_help(FILE *out);
  * Opens what the options name without starting anything: a wrong file is found before a front end commits itself.
  */
 int machine_check(const struct machine_options *options, struct error *err);
-/* The same for the driver alone. */
-int machine_check_driver(const struct machine_options *options, struct error *err);
+/* The same for the driver alone. *checked: whether it is a checked build. */
+int machine_check_driver(const struct machine_options *options, bool *checked, struct error *err);
 int machine_start(struct machine *machine, const struct machine_options *options, struct error *err);
 /* Disables the device, whose driver is stopped and unloaded, in a machine that goes on; and enables it again. */
 void machine_disable(struct machine *machine);
