@@ -2,6 +2,8 @@
 # How code for Linux is compiled, and how a unit test is declared.
 option(AERO_SANITIZE "Build the unit tests, with ASan and UBSan, instead of the programs" OFF)
 
+include(cmake/native.cmake)
+
 set(CMAKE_C_STANDARD 11)
 set(CMAKE_C_EXTENSIONS ON)
 set(CMAKE_C_STANDARD_REQUIRED ON)
@@ -14,6 +16,11 @@ add_compile_options(-Wall -Wextra -Wshadow -Wstrict-prototypes -Werror)
 if(AERO_SANITIZE)
     add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
     add_link_options(-fsanitize=address,undefined)
+endif()
+
+if(AERO_NATIVE)
+    add_compile_options(-g ${AERO_NATIVE_FLAGS})
+    add_link_options(${AERO_NATIVE_FLAGS})
 endif()
 
 find_package(Threads REQUIRED)

@@ -398,6 +398,30 @@ int virtio_blk_parse(struct virtio_blk_options *o, const char *spec, struct erro
 	return rc;
 }
 
+void virtio_blk_sample(unsigned n, uint64_t number, char *buf, size_t size)
+{
+	const struct option *option = &options[n % OPTIONS];
+	uint64_t span = option->high - option->low + 1;
+
+	switch (option->kind) {
+	case OPTION_NUMBER:
+		if (number < option->low || number > option->high)
+			number = option->low + number % span;
+		snprintf(buf, size, "%s=%llu", option->key, (unsigned long long)number);
+		break;
+	case OPTION_FEATURES:
+		snprintf(buf, size, "%s=%cbit%u", option->key, number & 64 ? '-' : '+', (unsigned)(number & 63));
+		break;
+	case OPTION_TEXT:
+		snprintf(buf, size, "%s=%0*llx", option->key, (int)(number % (option->high + 1)),
+			 (unsigned long long)number & 0xff);
+		break;
+	case OPTION_CHOICE:
+		snprintf(buf, size, "%s=%s", option->key, option->word);
+		break;
+	}
+}
+
 void virtio_blk_help(FILE *out)
 {
 	for (size_t i = 0; i < sizeof(layouts) / sizeof(layouts[0]); i++)

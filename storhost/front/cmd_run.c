@@ -6,11 +6,10 @@
 
 #include "front/cli.h"
 #include "front/machine.h"
-#include "pe/pe.h"
+#include "port/image.h"
 #include "scenario/scenario.h"
 
 #define FILE_MAX (1u << 20) /* a longer file is refused by the parser */
-#define VERSION_DEBUG 1u    /* VS_FF_DEBUG */
 
 struct run_arguments {
 	struct machine_options machine;
@@ -246,15 +245,12 @@ static struct scenario *load_scenario(const struct run_arguments *arguments, con
 
 static int load_all(struct run_arguments *arguments)
 {
-	struct pe_file *file;
+	struct image_facts facts;
 	struct error err;
 
-	if (machine_check_driver(&arguments->machine, &err))
+	if (image_inspect(arguments->machine.driver, &facts, &err))
 		return cli_fail(NULL, &err);
-	if (!pe_open(arguments->machine.driver, &file, &err)) {
-		arguments->checked = pe_version_flags(file) & VERSION_DEBUG;
-		pe_close(file);
-	}
+	arguments->checked = facts.checked;
 	for (int i = 0; i < arguments->count; i++) {
 		arguments->scenarios[i] = load_scenario(arguments, arguments->files[i], &err);
 		if (!arguments->scenarios[i])

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "nt/phys.h"
-#include "pe/pe.h"
+#include "port/image.h"
 #include "verify/verify.h"
 
 #define RAM_BYTES (UINTPTR_MAX > 0xffffffffu ? (uint64_t)1 << 30 : (uint64_t)192 << 20)
@@ -201,20 +201,11 @@ static struct device *create_device(const struct machine_options *options, struc
 
 int machine_check_driver(const struct machine_options *options, struct error *err)
 {
-	struct pe_file *file;
-	struct error why;
-	bool native;
+	struct image_facts facts;
 
 	if (!options->driver)
 		return error_set(err, "no driver is named");
-	if (pe_open(options->driver, &file, &why))
-		return error_set(err, "%s: %s", options->driver, why.text);
-	native = pe_headers(file)->machine == (sizeof(void *) == 8 ? PE_X64 : PE_X86);
-	pe_close(file);
-	if (!native)
-		return error_set(err, "%s is for the other machine: this storhost has %zu bits", options->driver,
-				 8 * sizeof(void *));
-	return 0;
+	return image_inspect(options->driver, &facts, err);
 }
 
 int machine_check(const struct machine_options *options, struct error *err)

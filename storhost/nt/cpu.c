@@ -395,6 +395,26 @@ static bool rest_reached(void)
 	return rest != NULL;
 }
 
+/* Lets somebody move. Under machine.lock, which is not held meanwhile. */
+static void engine_turn(void)
+{
+	bool moved;
+
+	pthread_mutex_unlock(&machine.lock);
+	moved = machine.steps >= machine.pause ? rest_reached() : schedule_one() || rest_reached() || timers_fire(true);
+	pthread_mutex_lock(&machine.lock);
+	if (moved || others_runnable(NULL))
+		return;
+	if (machine.config.free_running) {
+		if (!machine.stop)
+			pthread_cond_wait(&machine.wake, &machine.lock);
+	} else if (machine.goals) {
+		pthread_mutex_unlock(&machine.lock);
+		cpu_die("nothing in the machine can move any more");
+		pthread_mutex_lock(&machine.lock);
+	}
+}
+
 static void *engine_main(void *arg)
 {
 	struct error err;
@@ -404,27 +424,13 @@ static void *engine_main(void *arg)
 		cpu_die(err.text);
 	pthread_mutex_lock(&machine.lock);
 	while (!machine.stop) {
-		if (!engine_should_run()) {
-			machine.parked = true;
-			waiters_signal();
-			pthread_cond_wait(&machine.wake, &machine.lock);
+		if (engine_should_run()) {
+			engine_turn();
 			continue;
 		}
-		pthread_mutex_unlock(&machine.lock);
-		if (machine.steps >= machine.pause)
-			rest_reached();
-		else if (!schedule_one() && !rest_reached() && !timers_fire(true)) {
-			pthread_mutex_lock(&machine.lock);
-			if (machine.goals && !others_runnable(NULL) && !machine.config.free_running) {
-				pthread_mutex_unlock(&machine.lock);
-				cpu_die("nothing in the machine can move any more");
-			} else {
-				if (machine.config.free_running && !machine.stop && !others_runnable(NULL))
-					pthread_cond_wait(&machine.wake, &machine.lock);
-				pthread_mutex_unlock(&machine.lock);
-			}
-		}
-		pthread_mutex_lock(&machine.lock);
+		machine.parked = true;
+		waiters_signal();
+		pthread_cond_wait(&machine.wake, &machine.lock);
 	}
 	pthread_mutex_unlock(&machine.lock);
 	trap_thread_exit();
@@ -632,7 +638,9 @@ bool cpu_wait(struct gate *gate)
 	pthread_mutex_lock(&machine.lock);
 	if (!gate->open && !machine.dead) {
 		waiter_enter(&waiter, gate);
-		while (!machine.dead && !(gate->open && waiter_released()))
+		while (machine.config.lent && engine_should_run())
+			engine_turn();
+		while (!machine.config.lent && !machine.dead && !(gate->open && waiter_released()))
 			pthread_cond_wait(&waiter.wake, &machine.lock);
 		waiter_leave(&waiter, gate);
 	}
@@ -773,6 +781,7 @@ int cpus_start(const struct cpu_config *config, struct error *err)
 {
 	if (config->cpus < 1 || config->cpus > CPUS_MAX)
 		return error_set(err, "the number of processors must be 1 to %d", CPUS_MAX);
+	memset(&machine, 0, sizeof(machine));
 	machine.config = *config;
 	machine.rng.state = config->seed;
 	machine.pause = UINT64_MAX;
@@ -785,7 +794,7 @@ int cpus_start(const struct cpu_config *config, struct error *err)
 		if (processor_start(&machine.cpus[i], err))
 			return -1;
 	}
-	return machine_threads(err);
+	return config->lent ? trap_thread_init(err) : machine_threads(err);
 }
 
 /* ---- frozen ---- */

@@ -67,6 +67,7 @@ struct cpu_config {
 	unsigned cpus; /* 1 to CPUS_MAX */
 	bool threads;
 	bool free_running; /* deterministic mode: run without a waiting front end */
+	bool lent;         /* deterministic mode: run on the thread of the only front end, while that waits */
 	uint64_t seed;
 };
 
@@ -77,6 +78,7 @@ struct cpu *cpu_self(void);
 unsigned cpu_count(void);
 uint64_t cpu_random(void); /* from the machine's generator; on a processor only */
 
+/* May come again after cpus_stop, unless the machine died. */
 int cpus_start(const struct cpu_config *config, struct error *err);
 void cpus_stop(void);
 

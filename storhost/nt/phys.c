@@ -31,8 +31,8 @@ static struct {
 	uint32_t free_count;
 	uint32_t run_start; /* pages [run_start, run_end) of each range are kept for contiguous runs */
 	uint8_t *arena;
-	uint64_t *arena_page; /* bus address shown at each arena page, 0 if none */
-	uint32_t arena_next;
+	uint64_t *arena_page;            /* bus address shown at each arena page, 0 if none */
+	uint32_t arena_next, arena_high; /* high: beyond the last page that was ever in a window */
 	struct rng rng;
 } ram = { .lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1 };
 
@@ -67,15 +67,10 @@ static void free_list_fill(void)
 	}
 }
 
-int phys_start(uint64_t bytes, uint64_t seed, struct error *err)
+static int ram_create(uint64_t bytes, struct error *err)
 {
 	size_t arena_bytes = (size_t)ARENA_PAGES * PHYS_PAGE;
 
-	ram.per_range = (uint32_t)(bytes / PHYS_PAGE / RANGES);
-	ram.pages = ram.per_range * RANGES;
-	ram.run_start = ram.per_range / 8 * 7;
-	ram.rng.state = seed;
-	ram.free_count = 0;
 	ram.fd = memfd_create("storhost-ram", MFD_CLOEXEC);
 	if (ram.fd < 0 || ftruncate(ram.fd, (off_t)ram.pages * PHYS_PAGE))
 		return error_set(err, "cannot make the simulated memory of %llu bytes", (unsigned long long)bytes);
@@ -86,8 +81,31 @@ int phys_start(uint64_t bytes, uint64_t seed, struct error *err)
 	ram.arena_page = calloc(ARENA_PAGES, sizeof(*ram.arena_page));
 	if (ram.host == MAP_FAILED || ram.arena == MAP_FAILED || !ram.use || !ram.free_list || !ram.arena_page)
 		return error_set(err, "cannot map the simulated memory of %llu bytes", (unsigned long long)bytes);
-	free_list_fill();
 	return 0;
+}
+
+int phys_start(uint64_t bytes, uint64_t seed, struct error *err)
+{
+	ram.per_range = (uint32_t)(bytes / PHYS_PAGE / RANGES);
+	ram.pages = ram.per_range * RANGES;
+	ram.run_start = ram.per_range / 8 * 7;
+	if (ram_create(bytes, err))
+		return -1;
+	phys_restart(seed);
+	return 0;
+}
+
+void phys_restart(uint64_t seed)
+{
+	if (ram.arena_high)
+		mmap(ram.arena, (size_t)ram.arena_high * PHYS_PAGE, PROT_NONE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+	memset(ram.arena_page, 0, ram.arena_high * sizeof(*ram.arena_page));
+	memset(ram.use, PHYS_FREE, ram.pages);
+	ram.arena_high = ram.arena_next = 0;
+	ram.rng.state = seed;
+	ram.free_count = 0;
+	free_list_fill();
 }
 
 void phys_stop(void)
@@ -98,6 +116,7 @@ void phys_stop(void)
 	free(ram.use);
 	free(ram.free_list);
 	free(ram.arena_page);
+	ram.arena_high = 0;
 }
 
 /* Takes entry i out of the free list. Under the lock. */
@@ -233,6 +252,8 @@ void *phys_map(const uint64_t *addresses, size_t count)
 
 	pthread_mutex_lock(&ram.lock);
 	first = arena_find(count);
+	if (first + count > ram.arena_high)
+		ram.arena_high = (uint32_t)(first + count);
 	while (first && done < count) {
 		size_t run = 1;
 		uint32_t page = address_page(addresses[done]);

@@ -83,7 +83,7 @@ bool call_check(const struct call_rule *rule, uintptr_t pc)
 
 bool call_target(const struct port *port, const void *routine, const char *what, uintptr_t pc)
 {
-	if (routine && (!port->module || pe_module_contains(port->module, routine)))
+	if (routine && (!port->image || image_contains(port->image, routine, NULL)))
 		return true;
 	verify_report(RULE_CALL_ARGUMENT, pc, "%s is %p, which is not code of the driver", what, routine);
 	return false;

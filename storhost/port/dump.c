@@ -246,7 +246,7 @@ static int image_start(struct port *port, struct error *err)
 	if (resources_take(port, err))
 		return -1;
 	port_enter(port);
-	pe_module_discard(port->module);
+	image_discard(port->image);
 	if (!port->initialized || port->entry_status)
 		return error_set(err, "%s",
 				 port->dump->refusal.text[0] ? port->dump->refusal.text : "DriverEntry failed");

@@ -353,12 +353,15 @@ VOID NTAPI StorPortLogError(PVOID extension, PSCSI_REQUEST_BLOCK srb, UCHAR path
 
 VOID NTAPIV StorPortDebugPrint(ULONG level, PCCHAR format, ...)
 {
-	char text[256];
+	guest_va_list ap;
+	char text[512];
 
 	(void)level;
 	cpu_point();
-	if (guest_string(text, format, sizeof(text), CALLER) && port_debug_print)
+	guest_va_start(ap, format);
+	if (guest_format(text, sizeof(text), format, &ap, CALLER) && port_debug_print)
 		fprintf(stderr, "debug: %s", text);
+	guest_va_end(ap);
 }
 
 /* ---- registry ---- */

@@ -30,10 +30,10 @@ struct port *port_of(const void *extension, uintptr_t pc)
 
 static void describe_pc(uintptr_t pc, char *buf, size_t size)
 {
-	uintptr_t base = port_hosted && port_hosted->module ? (uintptr_t)pe_module_base(port_hosted->module) : 0;
+	uintptr_t offset;
 
-	if (base && pe_module_contains(port_hosted->module, (void *)pc))
-		snprintf(buf, size, "%s+0x%llx", port_hosted->name, (unsigned long long)(pc - base));
+	if (port_hosted && port_hosted->image && image_contains(port_hosted->image, (void *)pc, &offset))
+		snprintf(buf, size, "%s+0x%llx", port_hosted->name, (unsigned long long)offset);
 	else
 		snprintf(buf, size, "0x%llx", (unsigned long long)pc);
 }
@@ -48,7 +48,7 @@ static void describe_step(char *buf, size_t size)
 
 static bool is_driver_code(uintptr_t pc)
 {
-	return port_hosted && port_hosted->module && pe_module_contains(port_hosted->module, (void *)pc);
+	return port_hosted && port_hosted->image && image_contains(port_hosted->image, (void *)pc, NULL);
 }
 
 static void driver_fault(const struct trap_fault *fault)
@@ -80,21 +80,11 @@ static void stub_called(const char *dll, const char *name)
 	cpu_die("the driver called what storhost has not");
 }
 
-static void *resolve(void *opaque, const struct pe_import *import)
-{
-	const struct pe_headers *headers = pe_headers(opaque);
-	void *address = NULL;
-
-	if (!import->name || export_find(headers->machine, import->dll, import->name, &address) == EXPORT_UNKNOWN)
-		return NULL;
-	return address;
-}
-
 /* ---- load ---- */
 
 void port_enter(struct port *port)
 {
-	driver_entry_routine *entry = (driver_entry_routine *)pe_module_entry(port->module);
+	driver_entry_routine *entry = (driver_entry_routine *)image_entry(port->image);
 	struct frame frame;
 
 	callback_enter(&frame, CB_DRIVER_ENTRY);
@@ -125,7 +115,7 @@ static void *registry_path_create(void)
 static struct port *port_create(const char *driver, struct device *device, const struct port_options *options)
 {
 	struct port *port = calloc(1, sizeof(*port));
-	const char *name = strrchr(driver, '/');
+	const char *name = image_linked && !strcmp(driver, IMAGE_LINKED) ? image_linked->name : driver;
 
 	if (!port)
 		return NULL;
@@ -133,8 +123,8 @@ static struct port *port_create(const char *driver, struct device *device, const
 	port->rng.state = options->seed ^ 0x706f7274;
 	port->dpc_locked = options->seed >> 2 & 1;
 	port->device = device;
-	port->slot_count = SLOTS;
-	snprintf(port->name, sizeof(port->name), "%s", name ? name + 1 : driver);
+	port->slot_count = options->srbs ? options->srbs : SLOTS;
+	snprintf(port->name, sizeof(port->name), "%s", strrchr(name, '/') ? strrchr(name, '/') + 1 : name);
 	port->startio = (struct lock){ .name = "StartIo", .rank = LOCK_STARTIO, .irql = IRQL_DISPATCH };
 	port->interrupt_lock = (struct lock){ .name = "Interrupt", .rank = LOCK_INTERRUPT, .irql = IRQL_DEVICE };
 	queue_init(port);
@@ -165,9 +155,7 @@ int port_open(const char *driver, struct device *device, const struct port_optio
 	verify_describe_pc = describe_pc;
 	verify_describe_step = describe_step;
 	export_stub_called = stub_called;
-	if (traps_install(err) || pe_open(driver, &port->file, err))
-		return -1;
-	return pe_map(port->file, resolve, port->file, &port->module, err);
+	return traps_install(err) || image_load(driver, &port->image, err) ? -1 : 0;
 }
 
 int port_load(const char *driver, struct device *device, const struct port_options *options, struct port **out,
@@ -187,7 +175,7 @@ int port_load(const char *driver, struct device *device, const struct port_optio
 			     strlen(options->parameter) + 1);
 	if (!cpu_call(0, entry_run, port))
 		return error_set(err, "DriverEntry did not return: %s", cpu_death());
-	pe_module_discard(port->module);
+	image_discard(port->image);
 	if (port->initialized && port->entry_status)
 		verify_report(RULE_INIT_RESULT, 0, "StorPortInitialize succeeded and DriverEntry returned 0x%x",
 			      (unsigned)port->entry_status);
@@ -511,9 +499,7 @@ void port_stop(struct port *port)
 
 void port_close(struct port *port)
 {
-	if (port->module)
-		pe_unmap(port->module);
-	pe_close(port->file);
+	image_free(port->image);
 	for (unsigned i = 0; i < port->event_count; i++)
 		free(port->events[i]);
 	free(port->events);

@@ -11,11 +11,11 @@
 #include "nt/interrupt.h"
 #include "nt/lock.h"
 #include "nt/phys.h"
-#include "pe/pe.h"
+#include "port/image.h"
 #include "port/port.h"
 #include "verify/verify.h"
 
-#define SLOTS 255u /* SRBs alive at once: the deepest queue and one of the port's own; as many as there are tags */
+#define SLOTS 255u /* SRBs alive at once, at most: the deepest queue and one of the port's own; as many as tags */
 #define SGL_PAGES 2u
 #define SGL_MAX 320u                          /* elements a slot has room for */
 #define SGL_BYTES ((SGL_MAX - 1) * PHYS_PAGE) /* of a buffer, wherever it begins; a longer one is refused */
@@ -82,8 +82,7 @@ struct port {
 	struct dump *dump; /* what a dump image has besides; NULL in the live one */
 	struct rng rng;
 	char name[64]; /* file name of the driver */
-	struct pe_file *file;
-	struct pe_module *module;
+	struct image *image;
 	HW_INITIALIZATION_DATA init;
 	bool initialized; /* StorPortInitialize has accepted */
 	bool started, stopping;

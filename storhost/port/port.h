@@ -33,6 +33,7 @@ struct port_options {
 	unsigned slot;         /* PCI device number */
 	const char *parameter; /* registry value Parameters\Device\DriverParameter, or NULL */
 	uint64_t seed;
+	unsigned srbs;        /* alive at once, more than 4; 0: as many as Windows can have. Fewer start faster */
 	bool quiet;           /* do not print the event log as it is written */
 	bool debug;           /* print what the driver prints for a debugger */
 	uint32_t dump_memory; /* bytes of uncached memory in dump mode */
@@ -53,6 +54,10 @@ struct port_request {
 	uint32_t timeout; /* seconds */
 	uint32_t action;  /* PnPAction or PowerAction */
 	uint32_t power_state;
+	uint32_t flags;              /* SRB_FLAGS_* beyond those that the rest implies */
+	uint8_t queue_action;        /* 0: SRB_SIMPLE_TAG_REQUEST */
+	uint8_t sense_cut;           /* bytes that the sense buffer is shorter than 255; at 255 there is none */
+	uint8_t wmi_subfunction;     /* of a WMI request */
 	bool adapter;                /* a PNP or POWER request for the adapter itself */
 	struct port_request *aborts; /* what an ABORT_COMMAND is about */
 	unsigned cpu;                /* where it is issued */

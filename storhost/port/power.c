@@ -16,8 +16,11 @@ static int adapter_request(struct port *port, uint8_t function, uint32_t action,
 	return port_execute(port, &request) ? request.srb_status : -1;
 }
 
-static int step_failed(struct error *err, const char *step, int status)
+static int step_failed(struct port *port, struct error *err, const char *step, int status)
 {
+	/* Where requests were held for the sake of that step, they are no longer. */
+	if (status >= 0)
+		queue_release(port);
 	if (status < 0)
 		return error_set(err, "%s: %s", step, cpu_death());
 	return error_set(err, "the miniport ended %s with SRB status 0x%02x", step, status);
@@ -90,6 +93,14 @@ static int run_transition(struct port *port, void (*run)(void *opaque), bool pow
 	return transition.result;
 }
 
+/* An adapter that did not come back is gone for Windows: what waits for it fails. */
+static int lose(struct port *port)
+{
+	__atomic_store_n(&port->failed, true, __ATOMIC_RELEASE);
+	queue_release(port);
+	return -1;
+}
+
 int port_sleep(struct port *port, bool hibernate, struct error *err)
 {
 	int status;
@@ -99,8 +110,8 @@ int port_sleep(struct port *port, bool hibernate, struct error *err)
 	status = adapter_request(port, SRB_FUNCTION_POWER, hibernate ? StorPowerActionHibernate : StorPowerActionSleep,
 				 StorPowerDeviceD3);
 	if (status != SRB_STATUS_SUCCESS)
-		return step_failed(err, "the power-down request", status);
-	return run_transition(port, stop_for_power, false, err);
+		return step_failed(port, err, "the power-down request", status);
+	return run_transition(port, stop_for_power, false, err) ? lose(port) : 0;
 }
 
 int port_wake(struct port *port, bool power_lost, struct error *err)
@@ -108,10 +119,10 @@ int port_wake(struct port *port, bool power_lost, struct error *err)
 	int status;
 
 	if (run_transition(port, restart_after_power, power_lost, err))
-		return -1;
+		return lose(port);
 	status = adapter_request(port, SRB_FUNCTION_POWER, StorPowerActionNone, StorPowerDeviceD0);
 	if (status != SRB_STATUS_SUCCESS)
-		return step_failed(err, "the power-up request", status);
+		return lose(port), step_failed(port, err, "the power-up request", status);
 	queue_release(port);
 	return 0;
 }
@@ -138,14 +149,14 @@ int port_rebalance(struct port *port, struct error *err)
 	/* The flush does not pass the queue: it goes out before the queue is held. */
 	status = port->limits.caches_data ? adapter_request(port, SRB_FUNCTION_FLUSH, 0, 0) : SRB_STATUS_SUCCESS;
 	if (status != SRB_STATUS_SUCCESS)
-		return step_failed(err, "the flush", status);
+		return step_failed(port, err, "the flush", status);
 	if (!drain(port))
 		return error_set(err, "requests were outstanding for ever: %s", cpu_death());
 	status = adapter_request(port, SRB_FUNCTION_PNP, StorStopDevice, 0);
 	if (status != SRB_STATUS_SUCCESS && status != SRB_STATUS_INVALID_REQUEST)
-		return step_failed(err, "the stop request", status);
+		return step_failed(port, err, "the stop request", status);
 	if (run_transition(port, restart_elsewhere, false, err))
-		return -1;
+		return lose(port);
 	queue_release(port);
 	return 0;
 }
@@ -205,7 +216,7 @@ int port_surprise_remove(struct port *port, struct error *err)
 		return error_set(err, "the machine died: %s", cpu_death());
 	status = adapter_request(port, SRB_FUNCTION_PNP, StorSurpriseRemoval, 0);
 	if (status != SRB_STATUS_SUCCESS)
-		return step_failed(err, "the surprise removal", status);
+		return step_failed(port, err, "the surprise removal", status);
 	port->removal_told = true;
 	/* What was being started or finished meanwhile, on other processors, is over once the machine rests. */
 	if (!cpu_rest())
@@ -217,6 +228,6 @@ int port_surprise_remove(struct port *port, struct error *err)
 	port->failed = true;
 	status = adapter_request(port, SRB_FUNCTION_PNP, StorRemoveDevice, 0);
 	if (status != SRB_STATUS_SUCCESS)
-		return step_failed(err, "the removal", status);
+		return step_failed(port, err, "the removal", status);
 	return run_transition(port, stop_absent, false, err);
 }

@@ -13,6 +13,7 @@
 #include "port/internal.h"
 
 #define SENSE_BYTES 255u
+#define UNWRITTEN 0xcc
 /* Where an unmapped data buffer pretends to be: below any address that Linux maps. */
 #define NOWHERE ((uintptr_t)0x8000)
 
@@ -405,11 +406,11 @@ static void srb_build_scsi(struct slot *slot, SCSI_REQUEST_BLOCK *srb)
 	srb->TargetId = request->target;
 	srb->Lun = request->lun;
 	srb->QueueTag = slot->tag;
-	srb->QueueAction = SRB_SIMPLE_TAG_REQUEST;
+	srb->QueueAction = request->queue_action ? request->queue_action : SRB_SIMPLE_TAG_REQUEST;
 	srb->CdbLength = request->cdb_length;
-	srb->SenseInfoBufferLength = SENSE_BYTES;
-	srb->SenseInfoBuffer = slot->sense;
-	srb->SrbFlags |= SRB_FLAGS_QUEUE_ACTION_ENABLE | SRB_FLAGS_NO_QUEUE_FREEZE;
+	srb->SenseInfoBufferLength = (UCHAR)(SENSE_BYTES - request->sense_cut);
+	srb->SenseInfoBuffer = srb->SenseInfoBufferLength ? slot->sense : NULL;
+	srb->SrbFlags |= SRB_FLAGS_QUEUE_ACTION_ENABLE | SRB_FLAGS_NO_QUEUE_FREEZE | request->flags;
 	memcpy(srb->Cdb, request->cdb, sizeof(srb->Cdb));
 	if (request->aborts)
 		srb->NextSrb = srb_of(slot->port, request->aborts);
@@ -443,14 +444,16 @@ static void srb_build(struct slot *slot)
 	} else {
 		srb_build_scsi(slot, srb);
 	}
+	if (request->function == SRB_FUNCTION_WMI)
+		((SCSI_WMI_REQUEST_BLOCK *)srb)->WMISubFunction = request->wmi_subfunction;
 	if (request->direction != DIRECTION_NONE && request->length) {
 		srb->DataTransferLength = request->length;
 		srb->DataBuffer = buffer_is_mapped(slot->port, request) ? slot_system_address(slot)
 									: (void *)(NOWHERE + slot->offset);
 	}
-	memset(slot->sense, 0xcc, SENSE_BYTES);
+	memset(slot->sense, UNWRITTEN, SENSE_BYTES);
 	if (slot->extension)
-		memset(slot->extension, 0xcc, slot->port->config->SrbExtensionSize);
+		memset(slot->extension, UNWRITTEN, slot->port->config->SrbExtensionSize);
 	slot->sent = *srb;
 }
 
@@ -598,10 +601,17 @@ void slot_reclaim(struct slot *slot)
 	slot_give_back(slot);
 }
 
-/* Before the window on the sense buffer closes. */
-static void sense_take(struct slot *slot)
+/* Before the window on the sense buffer closes. room: of the buffer that the driver was given. */
+static void sense_take(struct slot *slot, uint32_t room, uintptr_t pc)
 {
 	const SCSI_REQUEST_BLOCK *back = &slot->sent;
+
+	for (uint32_t i = room; i < SENSE_BYTES; i++) {
+		if (slot->sense[i] == UNWRITTEN)
+			continue;
+		verify_report(RULE_MEMORY_OVERRUN, pc, "byte %u of a sense buffer of %u bytes was written", i, room);
+		break;
+	}
 
 	slot->sense_length = 0;
 	if (!(back->SrbStatus & SRB_STATUS_AUTOSENSE_VALID) || back->Function != SRB_FUNCTION_EXECUTE_SCSI)
@@ -631,7 +641,7 @@ void srb_complete(struct port *port, const void *srb, uintptr_t pc)
 	sent = slot->sent;
 	slot->sent = *slot->srb;
 	check_completed(&sent, &slot->sent, pc);
-	sense_take(slot);
+	sense_take(slot, sent.Function == SRB_FUNCTION_EXECUTE_SCSI ? sent.SenseInfoBufferLength : SENSE_BYTES, pc);
 	if (port->dump)
 		return; /* it is looked at when the callback has returned */
 	slot_protect(slot, false);

@@ -98,6 +98,25 @@ void trap_region_destroy(void *base)
 			atomic_store(&region->live, false);
 }
 
+void trap_regions_forget(void)
+{
+	struct trap_region *next, *kept = NULL;
+
+	pthread_mutex_lock(&trap.lock);
+	for (struct trap_region *region = atomic_load(&trap.regions); region; region = next) {
+		next = region->next;
+		if (atomic_load(&region->live)) {
+			region->next = kept;
+			kept = region;
+		} else {
+			munmap((void *)region->base, region->size);
+			free(region);
+		}
+	}
+	atomic_store(&trap.regions, kept);
+	pthread_mutex_unlock(&trap.lock);
+}
+
 #ifdef __x86_64__
 void trap_hook_enter(uintptr_t *resume)
 {

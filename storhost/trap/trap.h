@@ -66,5 +66,7 @@ size_t trap_copy(void *to, const void *from, size_t size);
 void *trap_region_create(size_t size, const struct trap_region_ops *ops, void *opaque, struct error *err);
 /* From here on an access is a TRAP_ACCESS. The address space is not reused. */
 void trap_region_destroy(void *base);
+/* Gives the address space of destroyed regions back. No thread runs driver code, nor will what knew them. */
+void trap_regions_forget(void);
 
 #endif

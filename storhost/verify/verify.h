@@ -8,6 +8,7 @@
 #ifndef STORHOST_VERIFY_VERIFY_H
 #define STORHOST_VERIFY_VERIFY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -41,6 +42,12 @@ struct finding {
 unsigned verify_findings(void);
 /* The different findings in order, NULL past the last. */
 const struct finding *verify_finding(unsigned index);
+
+/* Another machine begins: what was found before is forgotten. */
+void verify_clear(void);
+
+/* What is not held against the driver: asked before each report, NULL excuses nothing. */
+extern bool (*verify_excuses)(enum rule rule);
 
 /* Turns a driver address into "aero_virtio_blk.sys+0x1234". */
 extern void (*verify_describe_pc)(uintptr_t pc, char *buf, size_t size);
