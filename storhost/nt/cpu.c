@@ -2,6 +2,7 @@
 /* Virtual processors: queues of work, the deterministic scheduler, the threaded one, and the clock of both. */
 #include "nt/cpu.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -13,12 +14,14 @@
 
 #include "base/container.h"
 #include "nt/interrupt.h"
+#include "nt/schedule.h"
 #include "trap/trap.h"
 
 #define FIBER_STACK (512u << 10)
 #define STACK_GUARD 4096u
 #define IDLE_TICK_NS 2000000
 #define THREADS_REST_US 10000u
+#define NOBODY UINT_MAX
 
 struct queue {
 	struct work *first, **last;
@@ -40,7 +43,8 @@ struct processor {
 	struct cpu cpu; /* first: a struct cpu * is a struct processor * */
 	struct queue inbox, deferred;
 	bool idle, parked;
-	ucontext_t context; /* deterministic mode */
+	struct cpu *const *awaits; /* the owner of the lock that it waits for, or NULL */
+	ucontext_t context;        /* deterministic mode */
 	void *stack;
 	pthread_t thread; /* threaded mode */
 	bool started;
@@ -59,6 +63,9 @@ static struct {
 	bool frozen;
 	uint64_t pause; /* the step at which a cpu_run is over */
 	ucontext_t scheduler;
+	unsigned last,
+		next;  /* by a schedule: the actor that ran last, and the one that was chosen to run now or NOBODY */
+	bool going_on; /* and who ran last could have gone on */
 	pthread_t engine, device_thread;
 	bool engine_started, device_started;
 	bool stop, dead;
@@ -66,6 +73,7 @@ static struct {
 	bool (*device_step)(void *opaque, uint64_t random);
 	void *device_opaque;
 	bool device_awake;
+	_Atomic bool device_steps; /* threaded mode: it is in a step */
 	struct rng rng;
 	uint64_t clock, epoch, steps;
 	struct timer *timers;
@@ -96,6 +104,13 @@ uint64_t cpu_random(void)
 	return value;
 }
 
+unsigned cpu_choose(unsigned count)
+{
+	if (count < 2)
+		return 0;
+	return schedule_decides() ? schedule_choose(count, false) : (unsigned)(cpu_random() % count);
+}
+
 void machine_lock(void)
 {
 	pthread_mutex_lock(&tables_lock);
@@ -121,7 +136,7 @@ static void queue_push(struct queue *queue, struct work *work)
 {
 	pthread_mutex_lock(&machine.lock);
 	work->next = NULL;
-	*queue->last = work;
+	__atomic_store_n(queue->last, work, __ATOMIC_RELEASE);
 	queue->last = &work->next;
 	pthread_cond_broadcast(&machine.wake);
 	pthread_mutex_unlock(&machine.lock);
@@ -182,7 +197,7 @@ static void timer_unlink(struct timer *timer)
 	while (*link && *link != timer)
 		link = &(*link)->next;
 	if (*link)
-		*link = timer->next;
+		__atomic_store_n(link, timer->next, __ATOMIC_RELEASE);
 	timer->armed = false;
 }
 
@@ -199,7 +214,7 @@ void timer_set(struct timer *timer, uint64_t delay, void (*run)(struct work *wor
 	while (*link && (*link)->due <= timer->due)
 		link = &(*link)->next;
 	timer->next = *link;
-	*link = timer;
+	__atomic_store_n(link, timer, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&machine.lock);
 }
 
@@ -340,35 +355,105 @@ static void fiber_main(void)
 static void device_turn(void)
 {
 	__atomic_store_n(&machine.device_awake, false, __ATOMIC_RELEASE);
-	if (machine.device_step(machine.device_opaque, rng_next(&machine.rng)))
+	/* By a schedule it takes what comes first. */
+	if (machine.device_step(machine.device_opaque, schedule_decides() ? 0 : rng_next(&machine.rng)))
 		cpu_wake_device();
 }
 
-/* Runs one actor, chosen by the generator; false if nobody can run. */
-static bool schedule_one(void)
+static bool processor_spare(struct processor *p)
 {
-	struct processor *ready[CPUS_MAX + 1];
-	unsigned count = 0, all_count;
-	struct processor *chosen, *all = processors(&all_count);
+	return p->idle && queue_empty(&p->inbox) && queue_empty(&p->deferred);
+}
 
-	for (unsigned i = 0; i < all_count; i++) {
+/* Actors are the processors, by index, and then the device. blocked: one that waits for a lock is ready, too. */
+static bool actor_ready(unsigned actor, bool blocked)
+{
+	unsigned device;
+	struct processor *p = processors(&device) + actor;
+
+	if (actor == device)
+		return device_runnable();
+	return processor_runnable(p) && (blocked || !p->awaits || !*p->awaits);
+}
+
+/* Lists the actors but one that are ready, in turn behind the one that ran last. */
+static unsigned actors_ready(unsigned but, bool blocked, unsigned *ready)
+{
+	unsigned device, count = 0;
+	struct processor *all = processors(&device);
+	bool spare = false;
+
+	for (unsigned i = 1; i <= device + 1; i++) {
+		unsigned actor = (machine.last + i) % (device + 1);
+		bool is_spare = actor < device && processor_spare(&all[actor]);
+
+		/* Of those that have nothing but an interrupt to do one is as good as another. */
+		if (actor == but || !actor_ready(actor, blocked) || (is_spare && spare))
+			continue;
+		spare |= is_spare;
+		ready[count++] = actor;
+	}
+	return count;
+}
+
+/* The actor that the schedule has run now, or NOBODY. */
+static unsigned next_by_schedule(void)
+{
+	unsigned ready[CPUS_MAX + 1];
+	unsigned next = machine.next, count;
+
+	if (next == NOBODY) {
+		count = actors_ready(NOBODY, false, ready);
+		if (count)
+			next = ready[schedule_choose(count, !machine.going_on)];
+		else if (actors_ready(NOBODY, true, ready))
+			next = ready[0]; /* whose patience may end */
+	}
+	if (next != NOBODY)
+		machine.last = next;
+	machine.next = NOBODY;
+	machine.going_on = false;
+	return next;
+}
+
+/* The actor that the generator has run now, or NOBODY. */
+static unsigned next_by_chance(void)
+{
+	unsigned ready[CPUS_MAX + 1];
+	unsigned count = 0, device;
+	struct processor *all = processors(&device);
+
+	for (unsigned i = 0; i < device; i++) {
 		if (processor_runnable(&all[i]))
-			ready[count++] = &all[i];
+			ready[count++] = i;
 	}
 	if (device_runnable())
-		ready[count++] = NULL;
+		ready[count++] = device;
 	if (!count)
+		return NOBODY;
+	return ready[count > 1 ? rng_below(&machine.rng, count) : 0];
+}
+
+/* Runs one actor; false if nobody can run. */
+static bool schedule_one(void)
+{
+	unsigned next = schedule_decides() ? next_by_schedule() : next_by_chance(), device;
+	struct processor *all = processors(&device);
+
+	if (next == NOBODY)
 		return false;
 	machine.steps++;
 	machine.clock++;
 	timers_fire(false);
-	chosen = ready[count > 1 ? rng_below(&machine.rng, count) : 0];
-	if (!chosen) {
+	if (next == device) {
 		device_turn();
+		/* By a schedule it goes on before others do, as a processor does. */
+		machine.going_on = device_runnable();
+		machine.last -= machine.going_on;
 		return true;
 	}
-	current = chosen;
-	swapcontext(&machine.scheduler, &chosen->context);
+	current = &all[next];
+	swapcontext(&machine.scheduler, &all[next].context);
 	current = NULL;
 	return true;
 }
@@ -498,8 +583,10 @@ static void *device_main(void *arg)
 		}
 		pthread_mutex_unlock(&machine.lock);
 		__atomic_store_n(&machine.device_awake, false, __ATOMIC_RELEASE);
+		machine.device_steps = true;
 		if (machine.device_step(machine.device_opaque, cpu_random()))
 			cpu_wake_device();
+		machine.device_steps = false;
 		pthread_mutex_lock(&machine.lock);
 	}
 	pthread_mutex_unlock(&machine.lock);
@@ -521,14 +608,48 @@ static void processor_park(void)
 	}
 }
 
-void cpu_relax(void)
+/* Others move. going_on: though the calling processor could go on as well. */
+static void relax(bool going_on)
 {
 	if (cpu_dead())
 		processor_park();
-	if (machine.config.threads)
+	if (machine.config.threads) {
 		sched_yield();
-	else if (others_runnable(current))
+	} else if (others_runnable(current)) {
+		machine.going_on = going_on;
 		fiber_switch_out();
+	}
+}
+
+void cpu_relax(void)
+{
+	relax(false);
+}
+
+void cpu_await(struct cpu *const *owner)
+{
+	current->awaits = owner;
+	cpu_relax();
+	current->awaits = NULL;
+}
+
+/* The processor goes on, takes an interrupt, or another actor runs. */
+static void point_by_schedule(void)
+{
+	unsigned ready[CPUS_MAX + 1];
+	unsigned takes = interrupt_waiting(current->cpu.irql);
+	unsigned count = actors_ready(current->cpu.index, false, ready);
+	unsigned choice = schedule_choose(1 + takes + count, false);
+
+	if (!choice)
+		return;
+	if (choice <= takes) {
+		if (interrupt_take())
+			cpu_lower(current->cpu.irql);
+		return;
+	}
+	machine.next = ready[choice - 1 - takes];
+	fiber_switch_out();
 }
 
 void cpu_point(void)
@@ -546,6 +667,10 @@ void cpu_point(void)
 	}
 	if (++machine.steps == machine.pause)
 		fiber_switch_out();
+	if (schedule_decides()) {
+		point_by_schedule();
+		return;
+	}
 	random = rng_next(&machine.rng);
 	if ((random & 3) && interrupt_take())
 		cpu_lower(current->cpu.irql);
@@ -561,7 +686,7 @@ void cpu_stall(uint64_t microseconds)
 		machine.clock = end;
 	do {
 		timers_fire(false);
-		cpu_relax();
+		relax(true);
 	} while (clock_now() < end);
 }
 
@@ -575,6 +700,12 @@ void cpu_wake_device(void)
 {
 	__atomic_store_n(&machine.device_awake, true, __ATOMIC_RELEASE);
 	cpu_wake();
+}
+
+void cpu_device_stands(void)
+{
+	while (machine.device_steps)
+		sched_yield();
 }
 
 void cpu_wake(void)
@@ -781,10 +912,14 @@ int cpus_start(const struct cpu_config *config, struct error *err)
 {
 	if (config->cpus < 1 || config->cpus > CPUS_MAX)
 		return error_set(err, "the number of processors must be 1 to %d", CPUS_MAX);
+	if (config->schedule && config->threads)
+		return error_set(err, "threads follow no schedule");
 	memset(&machine, 0, sizeof(machine));
 	machine.config = *config;
 	machine.rng.state = config->seed;
 	machine.pause = UINT64_MAX;
+	machine.next = NOBODY;
+	schedule_follow(config->schedule);
 	machine.epoch = monotonic_us();
 	pthread_mutex_init(&machine.lock, NULL);
 	pthread_cond_init(&machine.wake, NULL);

@@ -111,7 +111,7 @@ static bool device_step_actor(void *opaque, uint64_t random)
 {
 	struct port *port = opaque;
 
-	return !__atomic_load_n(&port->unplugged, __ATOMIC_ACQUIRE) && port->device->ops->step(port->device, random);
+	return !port->unplugged && port->device->ops->step(port->device, random);
 }
 
 void bus_restore(struct port *port)
@@ -177,13 +177,13 @@ uint32_t bus_config_read(struct port *port, unsigned offset, uint8_t *buffer, ui
 
 static void register_count(struct port *port, bool write)
 {
-	__atomic_add_fetch(write ? &port->stats.mmio_writes : &port->stats.mmio_reads, 1, __ATOMIC_RELAXED);
+	stat_count(write ? &port->stats.mmio_writes : &port->stats.mmio_reads);
 }
 
 /* Whether nothing answers: reads are all ones, writes are lost. */
 static bool register_gone(const struct port *port)
 {
-	if (!__atomic_load_n(&port->unplugged, __ATOMIC_ACQUIRE))
+	if (!port->unplugged)
 		return false;
 	if (port->removal_told)
 		verify_report(RULE_MMIO_GONE, 0, "a register is accessed in %s", callback_name(cpu_self()->callback));
@@ -310,7 +310,7 @@ static bool line_service(struct interrupt *self, void *opaque)
 	bool claimed;
 
 	(void)self;
-	port->stats.interrupts++;
+	stat_count(&port->stats.interrupts);
 	callback_enter(&frame, CB_INTERRUPT);
 	claimed = port->init.HwInterrupt(port->extension);
 	callback_leave(&frame);
@@ -331,7 +331,7 @@ static bool message_service(struct interrupt *self, void *opaque)
 	struct port *port = opaque;
 	struct frame frame;
 
-	port->stats.interrupts++;
+	stat_count(&port->stats.interrupts);
 	callback_enter(&frame, CB_MS_INTERRUPT);
 	port->config->HwMSInterruptRoutine(port->extension, self->id);
 	callback_leave(&frame);

@@ -4,6 +4,7 @@
 #define STORHOST_PORT_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <storport.h>
 
 #include "base/container.h"
@@ -13,8 +14,10 @@
 #include "nt/phys.h"
 #include "port/image.h"
 #include "port/port.h"
+#include "trap/trap.h"
 #include "verify/verify.h"
 
+#define DEFAULT_TIMEOUT_S 60u /* of a request that names none */
 #define SLOTS 255u /* SRBs alive at once, at most: the deepest queue and one of the port's own; as many as tags */
 #define SGL_PAGES 2u
 #define SGL_MAX 320u                          /* elements a slot has room for */
@@ -38,18 +41,20 @@ struct slot {
 	struct work completion;
 	struct port *port;
 	struct slot *next_free;
-	enum slot_state state;
-	SCSI_REQUEST_BLOCK *srb; /* windows, unmapped while the driver does not own them */
+	/* Others look at these at any time. */
+	_Atomic(enum slot_state) state;
+	_Atomic(struct port_request *) request; /* whose answer this is; NULL: the port has given it up */
+	_Atomic uint64_t deadline, sequence;    /* sequence: in the order in which they were prepared */
+	_Atomic uint32_t timeout;               /* s */
+	SCSI_REQUEST_BLOCK *srb;                /* windows, unmapped while the driver does not own them */
 	STOR_SCATTER_GATHER_LIST *list;
 	uint8_t *sense;
 	void *extension;
-	SCSI_REQUEST_BLOCK sent;      /* as it was given out; after completion, as it came back */
-	struct port_request *request; /* whose answer this is; NULL: the port has given it up */
+	SCSI_REQUEST_BLOCK sent; /* as it was given out; after completion, as it came back */
 	uint8_t sense_copy[255], sense_length;
 	uint64_t *pages; /* bus addresses of the data pages */
 	uint32_t page_count, offset, elements;
-	void *mapped;                /* window of a mapped buffer */
-	uint64_t deadline, sequence; /* sequence: in the order in which they were prepared */
+	void *mapped; /* window of a mapped buffer */
 	UCHAR tag;
 	uint64_t extension_address;
 };
@@ -66,7 +71,8 @@ struct dpc {
 	struct port *port;
 	STOR_DPC *object; /* NULL: free */
 	void *routine, *arg1, *arg2;
-	bool queued;
+	bool queued;      /* under the machine's lock */
+	unsigned running; /* likewise: on so many processors */
 	struct lock lock;
 };
 
@@ -85,10 +91,11 @@ struct port {
 	struct image *image;
 	HW_INITIALIZATION_DATA init;
 	bool initialized; /* StorPortInitialize has accepted */
-	bool started, stopping;
-	bool unplugged;    /* the device was pulled out */
-	bool removal_told; /* and the miniport knows: it may not look for it any more */
-	bool dpc_locked;   /* this run holds a DPC's lock while the DPC runs */
+	_Atomic bool started;
+	bool stopping;
+	_Atomic bool unplugged;    /* the device was pulled out */
+	_Atomic bool removal_told; /* and the miniport knows: it may not look for it any more */
+	bool dpc_locked;           /* this run holds a DPC's lock while the DPC runs */
 	bool bus_changed;
 	PORT_CONFIGURATION_INFORMATION *config;
 	ACCESS_RANGE *ranges;
@@ -106,6 +113,10 @@ struct port {
 	void *uncached;
 	uint64_t uncached_address;
 	uint32_t uncached_pages;
+	struct {
+		uint8_t *region, *window; /* what the driver sees, and what is behind it */
+		size_t bytes;
+	} watch;
 
 	struct lock startio, interrupt_lock;
 	struct message line, messages[PORT_MESSAGES_MAX];
@@ -128,15 +139,17 @@ struct port {
 	struct work dispatch_work;
 	bool dispatch_posted;
 	struct port_request *first, **last;
-	unsigned outstanding, depth;
+	_Atomic unsigned outstanding; /* reset.c looks at it without the lock */
+	unsigned depth;
 	unsigned busy;    /* completions to wait for */
 	bool backing_off; /* after a BUSY that came without StorPortBusy */
 	unsigned paused;
 	bool held;                      /* for a change of power or resources */
 	unsigned dispatching[CPUS_MAX]; /* depth of queue_dispatch on each processor */
 	struct timer pause_timer, busy_timer, tick;
-	bool ticking, resetting;
-	bool failed; /* no reset helps: requests end without the miniport */
+	bool ticking;
+	_Atomic bool resetting;
+	_Atomic bool failed; /* no reset helps: requests end without the miniport */
 	unsigned failed_resets;
 	int countdown;
 	struct port_request reset_request;
@@ -149,6 +162,12 @@ struct port {
 	unsigned event_count, event_room;
 	struct error refusal; /* the last event during HwFindAdapter */
 };
+
+/* One more. Of statistics, which any processor changes. */
+static inline void stat_count(uint64_t *number)
+{
+	__atomic_add_fetch(number, 1, __ATOMIC_RELAXED);
+}
 
 /* ---- entering the driver, and being called by it (call.c) ---- */
 
@@ -235,6 +254,16 @@ struct port_request *slot_take_request(struct slot *slot);
 struct slot *slot_of_address(struct port *port, uintptr_t address);
 void srb_complete(struct port *port, const void *srb, uintptr_t pc);
 void *slot_system_address(struct slot *slot);
+
+/* ---- watch.c ---- */
+/* A region to give to the driver in place of a window; NULL: there is no memory. */
+uint8_t *watch_window(struct port *port, uint8_t *window, size_t bytes);
+/* The address in the window that is behind an address of the driver's, which may be any. */
+const void *watch_behind(const struct port *port, const void *address);
+
+/* ---- notify.c ---- */
+/* Waits until no DPC is queued or runs; none comes any more. At PASSIVE_LEVEL, interrupts disconnected. */
+void dpcs_await(struct port *port);
 
 /* ---- queue.c ---- */
 void queue_init(struct port *port);

@@ -136,6 +136,7 @@ static void restart_elsewhere(void *opaque)
 	if (transition->result)
 		return;
 	port->started = false;
+	dpcs_await(port); /* their objects lie in what HwFindAdapter begins anew */
 	bus_unmap_all(port);
 	slots_destroy(port);
 	bus_move(port);
@@ -190,7 +191,8 @@ static void unplug(void *opaque)
 {
 	struct port *port = opaque;
 
-	__atomic_store_n(&port->unplugged, true, __ATOMIC_RELEASE);
+	port->unplugged = true;
+	cpu_device_stands(); /* its last access to memory is over */
 	interrupt_signal(&port->line.interrupt, false);
 }
 

@@ -93,7 +93,7 @@ static void request_issue(struct port *port, struct port_request *request)
 		queue_finished(port, request, true);
 		return;
 	}
-	port->stats.requests++;
+	stat_count(&port->stats.requests);
 	reset_arm(port, slot);
 	slot_start(slot);
 }
@@ -244,7 +244,7 @@ static void back_off_over(struct work *work)
 /* Puts a request that was refused as busy at the head again; whether the queue must be held for a while. */
 static bool queue_put_back(struct port *port, struct port_request *request)
 {
-	port->stats.busy++;
+	stat_count(&port->stats.busy);
 	request->retries++;
 	request->next = port->first;
 	if (!port->first)
@@ -263,6 +263,8 @@ void queue_finished(struct port *port, struct port_request *request, bool retry)
 
 	/* What passes the queue cannot wait in it: its caller gets the BUSY. */
 	retry = retry && !request_bypasses(request);
+	/* Before it stops counting: a queue that is drained may lose its slots. */
+	reset_reload(port);
 	queue_lock(port);
 	port->outstanding--;
 	if (port->busy && !retry)
@@ -277,7 +279,6 @@ void queue_finished(struct port *port, struct port_request *request, bool retry)
 	queue_unlock(port);
 	if (drained)
 		gate_open(drained);
-	reset_reload(port);
 	if (hold)
 		timer_set(&port->busy_timer, BUSY_PAUSE_US, back_off_over);
 	if (!retry)
