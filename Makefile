@@ -8,11 +8,12 @@ cmake --preset $(1) >build/$(1).log 2>&1 || { cat build/$(1).log; exit 1; }
 cmake --build --preset $(1)
 endef
 
-.PHONY: help run test matrix soak drivers host checks format clean
+.PHONY: help run test explore matrix soak drivers host checks format clean
 
 help:
 	@echo 'make run      real job: a file system written and read through the Windows 7 driver'
 	@echo 'make test     everything that can be proved here; the last line counts'
+	@echo 'make explore  small scenarios in every order in which processors and device can take turns (minutes)'
 	@echo 'make matrix   every interrupt grant, queue, block size, feature and processor count together'
 	@echo 'make soak     a week of each architecture: load, resets, removals, sleeps, resizes, faults'
 	@echo 'make drivers  the driver, x64 and x86, free and checked   -> out/drivers/'
@@ -34,6 +35,9 @@ matrix: deps-test drivers host
 
 soak: deps-test drivers host
 	@tests/soak.py
+
+explore: drivers host
+	@tools/explore.py
 
 drivers: deps-build $(DRIVERS)
 

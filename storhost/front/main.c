@@ -14,6 +14,8 @@ static const struct cli_command commands[] = {
 	{ "scsi", "FILE --disk IMAGE [--json] -- BYTE...", "one SCSI command through the hosted driver", cmd_scsi },
 	{ "run", "FILE SCENARIO... [--disk IMAGE] [--json] [--verbose]",
 	  "scripts of what Windows does to the hosted driver", cmd_run },
+	{ "explore", "FILE SCENARIO... [--preemptions P] [--limit N] [--random N] [--json]",
+	  "the same in every order in which processors and device can take turns", cmd_explore },
 	{ "fuzz", "FILE [--side device|windows] [--seed N] [--runs N] [--verbose] [INPUT...]",
 	  "a lying device, and a Windows that asks anything", cmd_fuzz },
 	{ "sg", "FILE --disk IMAGE [--socket PATH] [-- COMMAND...]", "lets Linux's SCSI tools reach the hosted driver",

@@ -154,7 +154,8 @@ struct scenario {
 	char *file, *claim;
 	struct step *steps;
 	unsigned step_count, step_room;
-	unsigned limit; /* seconds */
+	unsigned limit;       /* seconds */
+	unsigned preemptions; /* that it is to be explored with */
 	struct kept *kept;
 };
 
@@ -304,6 +305,7 @@ int step_reset_bus(struct run *run, const struct step *step, struct error *err);
 int step_fault(struct run *run, const struct step *step, struct error *err);
 int step_resize(struct run *run, const struct step *step, struct error *err);
 int step_capacity(struct run *run, const struct step *step, struct error *err);
+int step_explore(struct run *run, const struct step *step, struct error *err);
 int step_sleep(struct run *run, const struct step *step, struct error *err);
 int step_wake(struct run *run, const struct step *step, struct error *err);
 int step_rebalance(struct run *run, const struct step *step, struct error *err);
