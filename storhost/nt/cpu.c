@@ -306,7 +306,8 @@ static bool processor_runnable(struct processor *p)
 
 static bool device_runnable(void)
 {
-	return machine.device_step && __atomic_load_n(&machine.device_awake, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&machine.device_step, __ATOMIC_ACQUIRE) &&
+	       __atomic_load_n(&machine.device_awake, __ATOMIC_ACQUIRE);
 }
 
 /* Those that are not frozen. */
@@ -352,11 +353,18 @@ static void fiber_main(void)
 	}
 }
 
+static bool device_step(uint64_t random)
+{
+	bool (*step)(void *opaque, uint64_t random) = __atomic_load_n(&machine.device_step, __ATOMIC_SEQ_CST);
+
+	return step && step(machine.device_opaque, random);
+}
+
 static void device_turn(void)
 {
 	__atomic_store_n(&machine.device_awake, false, __ATOMIC_RELEASE);
 	/* By a schedule it takes what comes first. */
-	if (machine.device_step(machine.device_opaque, schedule_decides() ? 0 : rng_next(&machine.rng)))
+	if (device_step(schedule_decides() ? 0 : rng_next(&machine.rng)))
 		cpu_wake_device();
 }
 
@@ -584,7 +592,8 @@ static void *device_main(void *arg)
 		pthread_mutex_unlock(&machine.lock);
 		__atomic_store_n(&machine.device_awake, false, __ATOMIC_RELEASE);
 		machine.device_steps = true;
-		if (machine.device_step(machine.device_opaque, cpu_random()))
+		/* It may have been taken away just now. */
+		if (device_step(cpu_random()))
 			cpu_wake_device();
 		machine.device_steps = false;
 		pthread_mutex_lock(&machine.lock);
@@ -692,8 +701,10 @@ void cpu_stall(uint64_t microseconds)
 
 void cpu_set_device(bool (*step)(void *opaque, uint64_t random), void *opaque)
 {
-	machine.device_step = step;
+	__atomic_store_n(&machine.device_step, NULL, __ATOMIC_SEQ_CST);
+	cpu_device_stands();
 	machine.device_opaque = opaque;
+	__atomic_store_n(&machine.device_step, step, __ATOMIC_SEQ_CST);
 }
 
 void cpu_wake_device(void)

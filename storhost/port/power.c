@@ -96,7 +96,7 @@ static int run_transition(struct port *port, void (*run)(void *opaque), bool pow
 /* An adapter that did not come back is gone for Windows: what waits for it fails. */
 static int lose(struct port *port)
 {
-	__atomic_store_n(&port->failed, true, __ATOMIC_RELEASE);
+	port->failed = true;
 	queue_release(port);
 	return -1;
 }

@@ -187,10 +187,10 @@ struct flight {
 struct run {
 	const struct scenario *scenario;
 	const struct scenario_host *host;
-	FILE *out; /* records for the parent */
-	enum state state;
-	bool started;        /* at least once */
-	struct model *model; /* from the first start on */
+	FILE *out;                 /* records for the parent */
+	_Atomic(enum state) state; /* loads look at it */
+	bool started;              /* at least once */
+	struct model *model;       /* from the first start on */
 	struct rng rng;
 	unsigned next_cpu;
 	int disk_fd;
