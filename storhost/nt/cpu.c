@@ -297,11 +297,16 @@ void cpu_lower(unsigned irql)
 
 /* ---- deterministic mode ---- */
 
+static bool processor_has_work(struct processor *p)
+{
+	return !queue_empty(&p->inbox) || !queue_empty(&p->deferred);
+}
+
 static bool processor_runnable(struct processor *p)
 {
 	if (p->parked)
 		return false;
-	return !p->idle || !queue_empty(&p->inbox) || !queue_empty(&p->deferred) || interrupt_waiting(p->cpu.irql);
+	return !p->idle || processor_has_work(p) || interrupt_waiting(p->cpu.irql);
 }
 
 static bool device_runnable(void)
@@ -341,36 +346,10 @@ static void fiber_switch_out(void)
 	current = p;
 }
 
-static void fiber_main(void)
-{
-	current->idle = false;
-	for (;;) {
-		if (processor_turn(current))
-			continue;
-		current->idle = true;
-		fiber_switch_out();
-		current->idle = false;
-	}
-}
-
-static bool device_step(uint64_t random)
-{
-	bool (*step)(void *opaque, uint64_t random) = __atomic_load_n(&machine.device_step, __ATOMIC_SEQ_CST);
-
-	return step && step(machine.device_opaque, random);
-}
-
-static void device_turn(void)
-{
-	__atomic_store_n(&machine.device_awake, false, __ATOMIC_RELEASE);
-	/* By a schedule it takes what comes first. */
-	if (device_step(schedule_decides() ? 0 : rng_next(&machine.rng)))
-		cpu_wake_device();
-}
-
+/* Nothing but an interrupt, perhaps. */
 static bool processor_spare(struct processor *p)
 {
-	return p->idle && queue_empty(&p->inbox) && queue_empty(&p->deferred);
+	return p->idle && !processor_has_work(p);
 }
 
 /* Actors are the processors, by index, and then the device. blocked: one that waits for a lock is ready, too. */
@@ -402,6 +381,50 @@ static unsigned actors_ready(unsigned but, bool blocked, unsigned *ready)
 		ready[count++] = actor;
 	}
 	return count;
+}
+
+/* By a schedule others may run before a processor goes on with what it has to do next. */
+static void between_turns(void)
+{
+	unsigned ready[CPUS_MAX + 1];
+	unsigned choice;
+
+	if (!schedule_decides() || !(processor_has_work(current) || interrupt_waiting(IRQL_PASSIVE)))
+		return;
+	choice = schedule_choose(1 + actors_ready(current->cpu.index, false, ready), false);
+	if (!choice)
+		return;
+	machine.next = ready[choice - 1];
+	fiber_switch_out();
+}
+
+static void fiber_main(void)
+{
+	current->idle = false;
+	for (;;) {
+		if (processor_turn(current)) {
+			between_turns();
+			continue;
+		}
+		current->idle = true;
+		fiber_switch_out();
+		current->idle = false;
+	}
+}
+
+static bool device_step(uint64_t random)
+{
+	bool (*step)(void *opaque, uint64_t random) = __atomic_load_n(&machine.device_step, __ATOMIC_SEQ_CST);
+
+	return step && step(machine.device_opaque, random);
+}
+
+static void device_turn(void)
+{
+	__atomic_store_n(&machine.device_awake, false, __ATOMIC_RELEASE);
+	/* By a schedule it takes what comes first. */
+	if (device_step(schedule_decides() ? 0 : rng_next(&machine.rng)))
+		cpu_wake_device();
 }
 
 /* The actor that the schedule has run now, or NOBODY. */
