@@ -54,19 +54,29 @@ static void *resolve(void *opaque, const struct pe_import *import)
 	return address;
 }
 
-int image_load(const char *path, struct image **out, struct error *err)
+static int image_open(const char *path, struct image *image, struct error *err)
 {
-	struct image *image = calloc(1, sizeof(*image));
-
-	*out = image;
-	if (!image)
-		return error_set(err, "no memory");
 	image->linked = linked_driver(path);
 	if (image->linked)
 		return 0;
 	if (pe_open(path, &image->file, err))
 		return -1;
 	return pe_map(image->file, resolve, image->file, &image->module, err);
+}
+
+int image_load(const char *path, struct image **out, struct error *err)
+{
+	struct image *image = calloc(1, sizeof(*image));
+
+	*out = NULL;
+	if (!image)
+		return error_set(err, "no memory");
+	if (image_open(path, image, err)) {
+		image_free(image);
+		return -1;
+	}
+	*out = image;
+	return 0;
 }
 
 void *image_entry(const struct image *image)
