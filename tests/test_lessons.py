@@ -15,7 +15,7 @@ def run(target, scenarios, **keywords):
 # ---- a change of capacity at any moment of a start ----
 
 START = "disk 4M\nstart\nadvance 1\n"
-RESTART = "sleep\nwake lost\nadvance 1\n"
+RESTARTS = {"sleep": "sleep\nwake lost\nadvance 1\n", "rebalance": "rebalance\nadvance 1\n"}
 COUNT = "expect driver_mmio_reads > 0\nexpect driver_mmio_writes > 0\n"
 IS_GROWN = f"""scsi 00 00 00 00 00 00 -> good
 scsi 25 00 00 00 00 00 00 00 00 00 in 8 -> good 8
@@ -24,10 +24,10 @@ read 0 64
 """
 
 
-def accesses(target, directory, interrupts):
+def accesses(target, directory, interrupts, restart):
     """Register accesses until the disk has started, and until it has started again."""
     path = directory / "quiet.scn"
-    path.write_text(f"# Nothing changes\n{START}{COUNT}{RESTART}{COUNT}")
+    path.write_text(f"# Nothing changes\n{START}{COUNT}{restart}{COUNT}")
     result = run(target, [path, "--verbose"], interrupts=interrupts)
     numbers = [int(number) for number in re.findall(r"driver_mmio_\w+ is (\d+)", result.stdout)]
     assert result.returncode == 0 and len(numbers) == 4, result.told
@@ -35,15 +35,17 @@ def accesses(target, directory, interrupts):
 
 
 @pytest.mark.parametrize("interrupts", ["intx", "msix:1", "msix:2"])
-def test_no_change_of_capacity_during_a_start_is_lost(target, tmp_path, interrupts):
-    started, woken = accesses(target, tmp_path, interrupts)
+@pytest.mark.parametrize("restart", RESTARTS)
+def test_no_change_of_capacity_during_a_start_is_lost(target, tmp_path, interrupts, restart):
+    restart = RESTARTS[restart]
+    started, woken = accesses(target, tmp_path, interrupts, restart)
     assert 30 < started < woken
     paths = [tmp_path / f"{access}.scn" for access in range(1, woken + 1)]
     for access, path in enumerate(paths, 1):
         first = access <= started
         told = f"scsi 00 00 00 00 00 00 -> {CHANGED}{' or good' if first else ''}\n"
         path.write_text(f"# The disk grows before access {access}\ndevice grow-at={access}\n{START}"
-                        f"{'' if first else RESTART}{told}{IS_GROWN}")
+                        f"{'' if first else restart}{told}{IS_GROWN}")
     result = run(target, paths, interrupts=interrupts)
     assert result.returncode == 0 and result.stdout.count("PASS") == woken, result.told
 

@@ -179,7 +179,7 @@ def test_the_same_seed_gives_the_same_transcript(build, scenario):
 
 
 def test_the_event_log_keeps_more_than_a_few_entries(scenario):
-    result = storhost_run(X64, scenario("start\nfault fault=needs-reset,fault-every=9\nload 900 bytes 512 retry\n"
+    result = storhost_run(X64, scenario("start\nfault fault=needs-reset,fault-every=9\nload 2400 bytes 512 fails\n"
                                         "expect events > 150\nevent \"asked for a reset\""), "--seed", 3)
     assert result.returncode == 0, result.told
 

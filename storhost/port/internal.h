@@ -45,6 +45,7 @@ struct slot {
 	_Atomic(enum slot_state) state;
 	_Atomic(struct port_request *) request; /* whose answer this is; NULL: the port has given it up */
 	_Atomic uint64_t deadline, sequence;    /* sequence: in the order in which they were prepared */
+	_Atomic uint64_t started;               /* and in that in which HwStartIo got them */
 	_Atomic uint32_t timeout;               /* s */
 	SCSI_REQUEST_BLOCK *srb;                /* windows, unmapped while the driver does not own them */
 	STOR_SCATTER_GATHER_LIST *list;
@@ -128,7 +129,7 @@ struct port {
 
 	struct slot *slots, *free_slots, *last_free;
 	unsigned slot_count;
-	uint64_t sequence;
+	uint64_t sequence, starts;
 	UCHAR next_tag;
 	bool tag_taken[SP_UNTAGGED]; /* by a slot that is not free */
 	uint8_t *srb_window, *list_window;
@@ -153,8 +154,8 @@ struct port {
 	unsigned failed_resets;
 	int countdown;
 	struct port_request reset_request;
-	struct gate *drained; /* opened when nothing is outstanding any more */
-	uint64_t reset_deadline, reset_sequence;
+	struct gate *drained;                   /* opened when nothing is outstanding any more */
+	uint64_t reset_deadline, reset_started; /* reset_started: what started before is older than the reset */
 
 	struct port_limits limits;
 	struct port_stats stats;

@@ -39,7 +39,7 @@ static bool check_reset(struct port *port, const char *which)
 	for (unsigned i = 0; i < port->slot_count; i++) {
 		struct slot *slot = &port->slots[i];
 
-		left += slot->state == SLOT_STARTED && slot->sequence < port->reset_sequence;
+		left += slot->state == SLOT_STARTED && slot->started < port->reset_started;
 	}
 	if (left)
 		verify_report(RULE_RESET_OUTSTANDING, 0, "%u requests are outstanding after %s", left, which);
@@ -86,7 +86,7 @@ static bool bus_reset(struct port *port)
 	int irql = lock_acquire(&port->startio, 0);
 
 	stat_count(&port->stats.resets);
-	port->reset_sequence = port->sequence;
+	port->reset_started = port->starts;
 	callback_enter(&frame, CB_RESET_BUS);
 	done = port->init.HwResetBus(port->extension, 0);
 	callback_leave(&frame);
@@ -106,7 +106,7 @@ static void rung_try(struct port *port, uint8_t function)
 	request->timeout = RESET_TIMEOUT_S;
 	request->done = rung_done;
 	request->cpu = cpu_self()->index;
-	port->reset_sequence = port->sequence;
+	port->reset_started = 0; /* until it starts */
 	port->reset_deadline = clock_now() + RESET_TIMEOUT_S * (uint64_t)SECOND_US;
 	port_submit(port, request);
 }

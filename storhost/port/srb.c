@@ -514,7 +514,11 @@ void slot_start(struct slot *slot)
 		return;
 	}
 	irql = lock_acquire(&port->startio, 0);
+	/* Before it is known to be started: others compare the number. */
+	slot->started = port->starts++;
 	if (atomic_compare_exchange_strong(&slot->state, &building, SLOT_STARTED)) {
+		if (slot->request == &port->reset_request)
+			port->reset_started = slot->started;
 		callback_enter(&frame, CB_START_IO);
 		port->init.HwStartIo(port->extension, srb);
 		callback_leave(&frame);

@@ -78,6 +78,7 @@ int step_crash(struct run *run, const struct step *step, struct error *err)
 	if (image_start(run, step, true, err))
 		return -1;
 	forget_flights(run);
+	run->write_cache = true; /* the image has not been told to do without */
 	return run->model || step->name ? 0 : adopt_capacity(run, err);
 }
 

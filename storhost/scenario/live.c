@@ -334,7 +334,7 @@ static const struct happening happenings[] = {
 	{ "cache", 2, ALONE, change_cache, "", 0 },
 	{ "outage", 2, MAY_TIME_OUT, outage, "", 0 },
 	{ "stall", 2, MAY_TIME_OUT, device_fault, "stall", 0 },
-	{ "lost-interrupt", 2, MAY_FAIL | MAY_TIME_OUT, device_fault, "lost-interrupt", 3 },
+	{ "lost-interrupt", 3, MAY_TIME_OUT, device_fault, "lost-interrupt", 0 },
 	{ "spurious-interrupt", 2, 0, device_fault, "spurious-interrupt", 3 },
 	{ "io-error", 3, MAY_FAIL, device_fault, "io-error", 3 },
 	{ "bad-status", 1, MAY_FAIL, device_fault, "bad-status", 3 },

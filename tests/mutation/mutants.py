@@ -111,7 +111,7 @@ MUTANTS = [
     ("a resize raises no unit attention",
      BLK + "lifecycle.c", "            Adapter->UnitAttention = TRUE;\n", ""),
     ("the cache mode that was chosen is lost by a reset",
-     BLK + "lifecycle.c", "        (VOID)VblkSetWriteBack(Adapter, Adapter->Disk.WriteBack);\n        return TRUE;", "        return TRUE;"),
+     BLK + "lifecycle.c", "        (VOID)VblkSetWriteBack(Adapter, Adapter->WriteBackWanted);\n", ""),
     ("stopping does not reset the device",
      BLK + "lifecycle.c", "    stopped = VirtioPciReset(&Adapter->Pci);\n", "    stopped = TRUE;\n"),
     ("a DPC that runs is not waited for when the adapter stops",

@@ -311,15 +311,14 @@ struct _VBLK_ADAPTER {
 
     /* What commands are told, and how they are cut. Constant while Running, but for what Disk says of the cache. */
     VBLK_DISK Disk;
-    ULONG Breaks;            /* NumberOfPhysicalBreaks */
-    ULONG AreaBytes;         /* of every Request: behind its first table entries, in front of its VBLK_STEPS */
-    ULONG SegmentBytes;      /* of one data segment, at most */
-    ULONG MaxDiscardBlocks;  /* of one range */
-    ULONG MaxDiscardRanges;  /* of one device request */
-    ULONG MaxZeroBlocks;     /* of one device request */
-    BOOLEAN WriteBackChosen; /* Disk.WriteBack is what MODE SELECT asked for: it outlives resets */
-    BOOLEAN SerialKnown;     /* Disk.Serial is right; under the StartIo lock */
-    BOOLEAN SerialAsked;     /* since the last reset */
+    ULONG Breaks;           /* NumberOfPhysicalBreaks */
+    ULONG AreaBytes;        /* of every Request: behind its first table entries, in front of its VBLK_STEPS */
+    ULONG SegmentBytes;     /* of one data segment, at most */
+    ULONG MaxDiscardBlocks; /* of one range */
+    ULONG MaxDiscardRanges; /* of one device request */
+    ULONG MaxZeroBlocks;    /* of one device request */
+    BOOLEAN SerialKnown;    /* Disk.Serial is right; under the StartIo lock */
+    BOOLEAN SerialAsked;    /* since the last reset */
     UCHAR SerialFailures;
     BOOLEAN Dump; /* this is a dump image; constant */
     STOR_DPC Dpc;
@@ -341,9 +340,11 @@ struct _VBLK_ADAPTER {
     volatile LONG Exclusive; /* between VblkBeginExclusive and VblkEndExclusive */
 #endif
 
-    /* Kept from one HwFindAdapter to the next: StorPort gives uncached memory once. */
+    /* From here on HwFindAdapter clears nothing: StorPort gives uncached memory once, and a cache stays as chosen. */
     PVOID RingVirtual;
     ULONG RingBytes;
+    BOOLEAN WriteBackChosen; /* by MODE SELECT: it outlives resets, */
+    BOOLEAN WriteBackWanted; /* and this is what it asked for */
 
     VIRTQUEUE_MEMORY RingMemory;
     USHORT QueueSize;

@@ -159,14 +159,17 @@ static VOID VblkAwaitDpcs(PVBLK_ADAPTER Adapter, LONG Fewer) {
     }
 }
 
+/* A rebalance comes through here with a disk in use: what Windows knows of it stays, and a change is still told. */
 VOID VblkEnterFound(PVBLK_ADAPTER Adapter) {
-    PVOID ring = Adapter->RingVirtual;
-    ULONG bytes = Adapter->RingBytes;
+    ULONGLONG blocks = Adapter->CapacityBlocks;
+    BOOLEAN told = Adapter->CapacityTold;
+    BOOLEAN attention = Adapter->UnitAttention;
 
     VblkAwaitDpcs(Adapter, 1);
-    RtlZeroMemory(Adapter, FIELD_OFFSET(VBLK_ADAPTER, Slot)); /* a dump image does not have all of Slot */
-    Adapter->RingVirtual = ring;
-    Adapter->RingBytes = bytes;
+    RtlZeroMemory(Adapter, FIELD_OFFSET(VBLK_ADAPTER, RingVirtual));
+    Adapter->CapacityBlocks = blocks;
+    Adapter->CapacityTold = told;
+    Adapter->UnitAttention = attention;
     VblkListInitialize(&Adapter->ResetQueue);
     VblkSetState(Adapter, VblkFound);
 }
@@ -209,19 +212,19 @@ static BOOLEAN VblkReadWriteBack(PVBLK_ADAPTER Adapter) {
 BOOLEAN VblkSetWriteBack(PVBLK_ADAPTER Adapter, BOOLEAN On) {
     VirtioPciWriteConfig8(&Adapter->Pci, offsetof(struct virtio_blk_config, writeback), (u8)On);
     Adapter->WriteBackChosen = TRUE;
+    Adapter->WriteBackWanted = On;
     return (BOOLEAN)(VblkReadWriteBack(Adapter) && Adapter->Disk.WriteBack == On);
 }
 
 /* A reset makes the device forget what was chosen; one that does not take it again is believed, not refused. */
 static BOOLEAN VblkRestoreWriteBack(PVBLK_ADAPTER Adapter) {
-    if (Adapter->WriteBackChosen) {
-        (VOID)VblkSetWriteBack(Adapter, Adapter->Disk.WriteBack);
-        return TRUE;
-    }
     if (!VblkReadWriteBack(Adapter)) {
         return FALSE;
     }
     Adapter->Disk.DefaultWriteBack = Adapter->Disk.WriteBack;
+    if (Adapter->WriteBackChosen && Adapter->Disk.WriteBackChangeable) {
+        (VOID)VblkSetWriteBack(Adapter, Adapter->WriteBackWanted);
+    }
     return TRUE;
 }
 
