@@ -129,7 +129,7 @@ struct port {
 
 	struct slot *slots, *free_slots, *last_free;
 	unsigned slot_count;
-	uint64_t sequence, starts;
+	_Atomic uint64_t sequence, starts;
 	UCHAR next_tag;
 	bool tag_taken[SP_UNTAGGED]; /* by a slot that is not free */
 	uint8_t *srb_window, *list_window;
@@ -154,8 +154,8 @@ struct port {
 	unsigned failed_resets;
 	int countdown;
 	struct port_request reset_request;
-	struct gate *drained;                   /* opened when nothing is outstanding any more */
-	uint64_t reset_deadline, reset_started; /* reset_started: what started before is older than the reset */
+	struct gate *drained;                           /* opened when nothing is outstanding any more */
+	_Atomic uint64_t reset_deadline, reset_started; /* reset_started: what started before is older than the reset */
 
 	struct port_limits limits;
 	struct port_stats stats;
