@@ -10,11 +10,13 @@ endef
 
 SECONDS ?= 60
 
-.PHONY: help run test faults matrix soak fuzz coverage drivers host docs checks format clean
+.PHONY: help run test explore faults matrix soak fuzz coverage drivers host docs checks format clean
+
 
 help:
 	@echo 'make run      real job: a file system written and read through the Windows 7 driver'
 	@echo 'make test     everything that can be proved here; the last line counts'
+	@echo 'make explore  small scenarios in every order in which processors and device can take turns (minutes)'
 	@echo 'make matrix   every interrupt grant, queue, block size, feature and processor count together'
 	@echo 'make soak     a week of each architecture: load, resets, removals, sleeps, resizes, faults'
 	@echo 'make faults   every fault at every place where it can strike (half an hour); the last line counts'
@@ -43,6 +45,10 @@ soak: deps-test drivers host
 
 faults: deps-test drivers host
 	@tests/faults.py
+
+explore: deps-test drivers host
+	@tools/explore.py
+
 
 drivers: deps-build $(DRIVERS)
 

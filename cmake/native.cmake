@@ -18,6 +18,9 @@ if(AERO_NATIVE STREQUAL "cov")
     set(AERO_NATIVE_CHECKED 0)
     set(AERO_NATIVE_DRIVER_FLAGS -fprofile-instr-generate -fcoverage-mapping -O0)
     set(AERO_NATIVE_LINK -fprofile-instr-generate -Wl,--wrap=_exit)
+elseif(AERO_NATIVE STREQUAL "tsan")
+    # What is volatile in the driver is shared without a lock, by design; nothing else is (native/volatile.c).
+    set(AERO_NATIVE_DRIVER_FLAGS "SHELL:-mllvm -tsan-distinguish-volatile")
 elseif(AERO_NATIVE STREQUAL "asan")
     # The fuzzer looks for new paths in what it fuzzes, not in the machine around it.
     set(AERO_NATIVE_FUZZED -fsanitize=fuzzer-no-link)
@@ -29,7 +32,8 @@ endif()
 function(aero_add_native_driver target)
     cmake_parse_arguments(PARSE_ARGV 1 arg "" "NAME" "SOURCES;INCLUDES")
     add_library(${target} OBJECT ${arg_SOURCES})
-    target_include_directories(${target} PRIVATE ${arg_INCLUDES})
+    target_include_directories(${target} BEFORE PRIVATE
+        ${CMAKE_SOURCE_DIR}/storhost/native/platform ${arg_INCLUDES} ${CMAKE_SOURCE_DIR}/storhost)
     target_compile_definitions(${target}
         PRIVATE DBG=${AERO_NATIVE_CHECKED}
         INTERFACE STORHOST_NATIVE_NAME="${arg_NAME}" DBG=${AERO_NATIVE_CHECKED})

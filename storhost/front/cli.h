@@ -27,6 +27,7 @@ struct cli_command {
 	int (*run)(int argc, char **argv);
 };
 
+int cmd_explore(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_imports(int argc, char **argv);
 int cmd_fuzz(int argc, char **argv);

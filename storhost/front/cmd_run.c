@@ -11,7 +11,8 @@ struct run_arguments {
 	char **files; /* scenarios */
 	struct scenario **scenarios;
 	int count;
-	bool json, verbose, checked;
+	bool json, verbose;
+	bool checked; /* the driver is a checked build */
 };
 
 /* ---- the command line ---- */
@@ -64,8 +65,6 @@ static int parse_arguments(struct run_arguments *arguments, int argc, char **arg
 	arguments->machine.port.quiet = true; /* the transcript has the event log */
 	return 0;
 }
-
-/* ---- files ---- */
 
 static int load_all(struct run_arguments *arguments)
 {

@@ -36,6 +36,8 @@ void machine_defaults(struct machine_options *options);
  * such option; -1 and a sentence if the value is wrong. The value must outlive the machine.
  */
 int machine_option(struct machine_options *options, const char *name, const char *value, struct error *err);
+/* Runs by a schedule, in a machine with little memory: making that is much of a short run. */
+void machine_schedule(struct machine_options *options, struct schedule *schedule);
 /* One line per option. */
 void machine_help(FILE *out);
 

@@ -16,6 +16,8 @@ static const struct cli_command commands[] = {
 	  "scripts of what Windows does to the hosted driver", cmd_run },
 	{ "faults", "FILE SCENARIO... [--kind KIND] [--every M | --at N] [--json] [--verbose]",
 	  "the same, with a fault at every place where one can strike", cmd_faults },
+	{ "explore", "FILE SCENARIO... [--preemptions P] [--limit N] [--random N] [--json]",
+	  "the same in every order in which processors and device can take turns", cmd_explore },
 	{ "fuzz", "FILE [--side device|windows] [--seed N] [--runs N] [--verbose] [INPUT...]",
 	  "a lying device, and a Windows that asks anything", cmd_fuzz },
 	{ "sg", "FILE --disk IMAGE [--socket PATH] [-- COMMAND...]", "lets Linux's SCSI tools reach the hosted driver",

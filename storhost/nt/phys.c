@@ -53,6 +53,13 @@ static uint32_t address_page(uint64_t address)
 	return UINT32_MAX;
 }
 
+/* The device looks at it at any time. */
+static void use_set(uint32_t page, size_t pages, enum phys_use use)
+{
+	for (size_t i = 0; i < pages; i++)
+		__atomic_store_n(&ram.use[page + i], (uint8_t)use, __ATOMIC_RELEASE);
+}
+
 static void free_list_fill(void)
 {
 	for (uint32_t page = 0; page < ram.pages; page++) {
@@ -137,7 +144,7 @@ uint64_t phys_alloc(enum phys_use use, bool low)
 		if (low && ram.free_list[i - 1] >= ram.per_range)
 			continue;
 		address = page_address(free_list_take(i - 1));
-		ram.use[address_page(address)] = (uint8_t)use;
+		use_set(address_page(address), 1, use);
 		break;
 	}
 	pthread_mutex_unlock(&ram.lock);
@@ -165,7 +172,7 @@ uint64_t phys_alloc_contiguous(size_t pages, enum phys_use use, bool low)
 	for (uint32_t r = low ? 1 : RANGES; r > 0 && first == UINT32_MAX; r--)
 		first = run_find(r - 1, pages);
 	if (first != UINT32_MAX)
-		memset(&ram.use[first], use, pages);
+		use_set(first, pages, use);
 	pthread_mutex_unlock(&ram.lock);
 	return first == UINT32_MAX ? 0 : page_address(first);
 }
@@ -175,7 +182,7 @@ void phys_free(uint64_t address, size_t pages)
 	uint32_t first = address_page(address);
 
 	pthread_mutex_lock(&ram.lock);
-	memset(&ram.use[first], PHYS_FREE, pages);
+	use_set(first, pages, PHYS_FREE);
 	if (first % ram.per_range < ram.run_start) {
 		/* Put back at a random place, so that the next requests do not see the same pages again. */
 		uint32_t at = (uint32_t)rng_below(&ram.rng, ram.free_count + 1);
@@ -188,7 +195,7 @@ void phys_free(uint64_t address, size_t pages)
 
 void phys_set_use(uint64_t address, size_t pages, enum phys_use use)
 {
-	memset(&ram.use[address_page(address)], use, pages);
+	use_set(address_page(address), pages, use);
 }
 
 void *phys_host(uint64_t address)

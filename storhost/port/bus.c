@@ -174,7 +174,7 @@ static bool device_step_actor(void *opaque, uint64_t random)
 {
 	struct port *port = opaque;
 
-	return !__atomic_load_n(&port->unplugged, __ATOMIC_ACQUIRE) && port->device->ops->step(port->device, random);
+	return !port->unplugged && port->device->ops->step(port->device, random);
 }
 
 void bus_restore(struct port *port)
@@ -246,7 +246,7 @@ static bool register_gone(struct port *port, uintptr_t pc)
 
 	if (inject(INJECT_REMOVE, callback_name(cpu_self()->callback)))
 		power_vanish(port);
-	gone = __atomic_load_n(&port->unplugged, __ATOMIC_ACQUIRE);
+	gone = port->unplugged;
 	if (gone && port->removal_told)
 		verify_report(RULE_MMIO_GONE, pc, "a register is accessed in %s", callback_name(cpu_self()->callback));
 	else if (!gone && port->stopped)
@@ -261,7 +261,7 @@ uint64_t bus_register_read(struct mapping *mapping, uint64_t offset, unsigned wi
 	uint64_t value = ~0ull;
 	bool lost = inject(INJECT_READ, callback_name(cpu_self()->callback));
 
-	__atomic_add_fetch(&port->stats.mmio_reads, 1, __ATOMIC_RELAXED);
+	stat_count(&port->stats.mmio_reads);
 	register_pc = pc;
 	/* A read gets lost on its way to the device, or on its way back. */
 	if (!register_gone(port, pc) && !(lost && inject_random() & 1))
@@ -274,7 +274,7 @@ void bus_register_write(struct mapping *mapping, uint64_t offset, unsigned width
 {
 	struct port *port = mapping->port;
 
-	__atomic_add_fetch(&port->stats.mmio_writes, 1, __ATOMIC_RELAXED);
+	stat_count(&port->stats.mmio_writes);
 	register_pc = pc;
 	if (!register_gone(port, pc))
 		port->device->ops->bar_write(port->device, mapping->bar, mapping->offset + offset, width, value);
@@ -410,7 +410,7 @@ static bool line_service(struct interrupt *self, void *opaque)
 	bool claimed;
 
 	(void)self;
-	port->stats.interrupts++;
+	stat_count(&port->stats.interrupts);
 	claimed = line_call(port);
 	port->stats.refused += !claimed;
 	if (claimed)
@@ -431,7 +431,7 @@ static bool message_service(struct interrupt *self, void *opaque)
 	struct port *port = opaque;
 	struct frame frame;
 
-	port->stats.interrupts++;
+	stat_count(&port->stats.interrupts);
 	callback_enter(&frame, CB_MS_INTERRUPT);
 	port->config->HwMSInterruptRoutine(port->extension, self->id);
 	callback_leave(&frame);

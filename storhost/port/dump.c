@@ -324,7 +324,7 @@ int port_dump_load(const char *driver, struct device *device, const struct port_
 
 static enum slot_state state_of(const struct slot *slot)
 {
-	return __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
+	return slot->state;
 }
 
 /* Some dump ports call HwStartIo whatever HwBuildIo has returned and done: the seed decides [storport-win7 6.2]. */
@@ -340,7 +340,7 @@ static void hand_over(struct port *port, struct slot *slot)
 		start = port->init.HwBuildIo(port->extension, slot->srb);
 		callback_leave(&frame);
 	}
-	__atomic_compare_exchange_n(&slot->state, &building, SLOT_STARTED, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+	atomic_compare_exchange_strong(&slot->state, &building, SLOT_STARTED);
 	if (!start && !always)
 		return;
 	callback_enter(&frame, CB_START_IO);

@@ -179,7 +179,7 @@ STOR_PHYSICAL_ADDRESS_RETURN NTAPI StorPortGetPhysicalAddress(PVOID extension, P
 	CALL("StorPortGetPhysicalAddress", IRQL_DEVICE, CB_RUNNING | CB_SETUP);
 	if (!port)
 		return 0;
-	physical = phys_of(address, &contiguous);
+	physical = phys_of(watch_behind(port, address), &contiguous);
 	if (!physical || (srb && !slot_of(port, srb)))
 		verify_report(RULE_CALL_ARGUMENT, CALLER,
 			      "StorPortGetPhysicalAddress of %p, which is not common memory", address);

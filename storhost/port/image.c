@@ -56,20 +56,28 @@ static void *resolve(void *opaque, const struct pe_import *import)
 	return address;
 }
 
+static int image_open(const char *path, struct image *image, struct error *err)
+{
+	image->linked = linked_driver(path);
+	if (image->linked)
+		return 0;
+	if (pe_open(path, &image->file, err) || pe_map(image->file, resolve, image->file, &image->module, err))
+		return -1;
+	image->symbols = pe_open_pdb(image->file, path, NULL);
+	return 0;
+}
+
 int image_load(const char *path, struct image **out, struct error *err)
 {
 	struct image *image = calloc(1, sizeof(*image));
 
+	*out = NULL;
 	if (!image)
 		return error_set(err, "no memory");
-	image->linked = linked_driver(path);
-	if (!image->linked &&
-	    (pe_open(path, &image->file, err) || pe_map(image->file, resolve, image->file, &image->module, err))) {
+	if (image_open(path, image, err)) {
 		image_free(image);
 		return -1;
 	}
-	if (!image->linked)
-		image->symbols = pe_open_pdb(image->file, path, NULL);
 	*out = image;
 	return 0;
 }
@@ -81,10 +89,16 @@ void *image_entry(const struct image *image)
 
 bool image_contains(const struct image *image, const void *address, uintptr_t *offset)
 {
-	const uint8_t *base = image->linked ? image->linked->start : pe_module_base(image->module);
-	bool inside = image->linked ? (const uint8_t *)address >= base && (const uint8_t *)address < image->linked->end
-				    : pe_module_contains(image->module, address);
+	const uint8_t *base;
+	bool inside = false;
 
+	if (image->linked) {
+		base = image->linked->start;
+		inside = (const uint8_t *)address >= base && (const uint8_t *)address < image->linked->end;
+	} else if (image->module) {
+		base = pe_module_base(image->module);
+		inside = pe_module_contains(image->module, address);
+	}
 	if (inside && offset)
 		*offset = (uintptr_t)address - (uintptr_t)base;
 	return inside;

@@ -227,7 +227,9 @@ void *port_uncached(struct port *port, uint32_t bytes)
 	if (!window)
 		return NULL;
 	memset(window, 0xcd, (size_t)pages * PHYS_PAGE);
-	port->uncached = window + lead;
+	if (port->options.ring_points)
+		window = watch_window(port, window, (size_t)pages * PHYS_PAGE);
+	port->uncached = window ? window + lead : NULL;
 	port->uncached_address = first + lead;
 	port->uncached_pages = pages;
 	return port->uncached;
@@ -646,5 +648,11 @@ const struct port_limits *port_limits(const struct port *port)
 
 struct port_stats port_stats(const struct port *port)
 {
-	return port->stats;
+	struct port_stats stats;
+	const uint64_t *from = (const uint64_t *)&port->stats;
+	uint64_t *to = (uint64_t *)&stats;
+
+	for (size_t i = 0; i < sizeof(stats) / sizeof(*to); i++)
+		to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+	return stats;
 }

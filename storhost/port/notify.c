@@ -21,16 +21,34 @@ static void dpc_run(struct work *work)
 	arg1 = dpc->arg1;
 	arg2 = dpc->arg2;
 	dpc->queued = false;
+	dpc->running++;
 	machine_unlock();
 	/* Whether the port holds the DPC's own lock meanwhile is told differently by different pages: both are tried. */
 	irql = port->dpc_locked ? lock_acquire(&dpc->lock, 0) : -1;
-	__atomic_add_fetch(&port->stats.dpcs, 1, __ATOMIC_RELAXED);
+	stat_count(&port->stats.dpcs);
 	callback_enter(&frame, CB_DPC);
 	if (port->started)
 		routine(dpc->object, port->extension, arg1, arg2);
 	callback_leave(&frame);
 	if (irql >= 0)
 		lock_release(&dpc->lock, (unsigned)irql, 0);
+	machine_lock();
+	dpc->running--;
+	machine_unlock();
+}
+
+void dpcs_await(struct port *port)
+{
+	for (bool busy = true; busy && !cpu_dead();) {
+		busy = false;
+		machine_lock();
+		for (unsigned i = 0; i < DPCS; i++)
+			busy |= port->dpcs[i].queued || port->dpcs[i].running;
+		machine_unlock();
+		cpu_lower(cpu_self()->irql);
+		if (busy)
+			cpu_relax();
+	}
 }
 
 static struct dpc *dpc_find(struct port *port, const STOR_DPC *object)

@@ -34,6 +34,7 @@ struct port_options {
 	const char *parameter; /* registry value Parameters\Device\DriverParameter, or NULL */
 	uint64_t seed;
 	unsigned srbs;        /* alive at once, more than 4; 0: as many as Windows can have. Fewer start faster */
+	bool ring_points;     /* the driver's accesses to common memory are scheduling points, too; not on x86 */
 	bool quiet;           /* do not print the event log as it is written */
 	bool debug;           /* print what the driver prints for a debugger */
 	uint32_t dump_memory; /* bytes of uncached memory in dump mode */
@@ -79,14 +80,15 @@ struct port_request {
 };
 
 /* What the miniport declared, and what a class driver makes of it. */
+/* A start computes them while others look. */
 struct port_limits {
-	uint32_t max_transfer; /* bytes, of one request, whatever its buffer's alignment */
-	uint32_t physical_breaks;
-	uint32_t alignment_mask;
-	uint32_t dma64; /* 1: data above 4 GiB need no copy */
-	uint32_t queue_depth;
-	bool caches_data;
-	uint32_t messages; /* granted and connected; 0 with a line */
+	_Atomic uint32_t max_transfer; /* bytes, of one request, whatever its buffer's alignment */
+	_Atomic uint32_t physical_breaks;
+	_Atomic uint32_t alignment_mask;
+	_Atomic uint32_t dma64; /* 1: data above 4 GiB need no copy */
+	_Atomic uint32_t queue_depth;
+	_Atomic bool caches_data;
+	_Atomic uint32_t messages; /* granted and connected; 0 with a line */
 };
 
 struct gate;

@@ -100,7 +100,7 @@ static int run_transition(struct port *port, void (*run)(void *opaque), bool pow
 /* An adapter that did not come back is gone for Windows: what waits for it fails. */
 static int lose(struct port *port)
 {
-	__atomic_store_n(&port->failed, true, __ATOMIC_RELEASE);
+	port->failed = true;
 	queue_release(port);
 	return -1;
 }
@@ -154,6 +154,7 @@ static void restart_elsewhere(void *opaque)
 	if (transition->result)
 		return;
 	port->started = false;
+	dpcs_await(port); /* their objects lie in what HwFindAdapter begins anew */
 	bus_unmap_all(port);
 	slots_destroy(port);
 	bus_move(port);
@@ -211,7 +212,8 @@ static void unplug(void *opaque)
 {
 	struct port *port = opaque;
 
-	__atomic_store_n(&port->unplugged, true, __ATOMIC_RELEASE);
+	port->unplugged = true;
+	cpu_device_stands(); /* its last access to memory is over */
 	interrupt_signal(&port->line.interrupt, false);
 }
 

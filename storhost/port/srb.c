@@ -243,13 +243,13 @@ static void slot_give_back(struct slot *slot)
 	else
 		port->free_slots = slot;
 	port->last_free = slot;
-	__atomic_store_n(&slot->state, SLOT_FREE, __ATOMIC_RELEASE);
+	slot->state = SLOT_FREE;
 	machine_unlock();
 }
 
 struct port_request *slot_take_request(struct slot *slot)
 {
-	return __atomic_exchange_n(&slot->request, NULL, __ATOMIC_ACQ_REL);
+	return atomic_exchange(&slot->request, NULL);
 }
 
 struct slot *slot_of(struct port *port, const void *srb)
@@ -326,14 +326,25 @@ static bool buffer_is_mapped(const struct port *port, const struct port_request 
 	return true;
 }
 
+/* A number below n, of the port's own generator. */
+static uint32_t port_random(struct port *port, uint32_t n)
+{
+	uint32_t number;
+
+	machine_lock();
+	number = (uint32_t)rng_below(&port->rng, n);
+	machine_unlock();
+	return number;
+}
+
 /* Where in its first page the buffer starts: anywhere that the alignment mask and the element limit allow. */
 static uint32_t buffer_offset(struct port *port, uint32_t length)
 {
 	uint32_t step = port->config->AlignmentMask + 1;
-	uint32_t offset = step < PHYS_PAGE ? (uint32_t)rng_below(&port->rng, PHYS_PAGE / step) * step : 0;
+	uint32_t offset = step < PHYS_PAGE ? port_random(port, PHYS_PAGE / step) * step : 0;
 	uint32_t pages = (offset + length + PHYS_PAGE - 1) / PHYS_PAGE;
 
-	if (pages > port_elements(port) || rng_below(&port->rng, 4) == 0)
+	if (pages > port_elements(port) || port_random(port, 4) == 0)
 		return 0;
 	return offset;
 }
@@ -544,8 +555,9 @@ struct slot *slot_prepare(struct port *port, struct port_request *request)
 	srb_build(slot);
 	if (slot->elements)
 		mprotect(slot->list, SGL_PAGES * PHYS_PAGE, PROT_READ);
-	slot->deadline = clock_now() + (uint64_t)(request->timeout ? request->timeout : 60) * 1000000;
-	__atomic_store_n(&slot->state, SLOT_BUILDING, __ATOMIC_RELEASE);
+	slot->timeout = request->timeout ? request->timeout : DEFAULT_TIMEOUT_S;
+	slot->deadline = clock_now() + slot->timeout * (uint64_t)1000000;
+	slot->state = SLOT_BUILDING;
 	return slot;
 }
 
@@ -554,10 +566,9 @@ static bool slot_started(struct slot *slot)
 {
 	enum slot_state building = SLOT_BUILDING;
 
-	if (!__atomic_compare_exchange_n(&slot->state, &building, SLOT_STARTED, false, __ATOMIC_ACQ_REL,
-					 __ATOMIC_ACQUIRE))
+	if (!atomic_compare_exchange_strong(&slot->state, &building, SLOT_STARTED))
 		return false;
-	slot->order = __atomic_add_fetch(&slot->port->order, 1, __ATOMIC_ACQ_REL);
+	slot->order = ++slot->port->order;
 	if (slot->sent.Function == SRB_FUNCTION_EXECUTE_SCSI && slot->sent.Cdb[0] == SCSIOP_INQUIRY)
 		slot->port->inquired = true;
 	return true;
@@ -729,11 +740,11 @@ void srb_complete(struct port *port, const void *srb, uintptr_t pc)
 		verify_report(RULE_SRB_UNKNOWN, pc, "an SRB at %p is completed, which StorPort never gave out", srb);
 		return;
 	}
-	state = __atomic_exchange_n(&slot->state, SLOT_COMPLETED, __ATOMIC_ACQ_REL);
+	state = atomic_exchange(&slot->state, SLOT_COMPLETED);
 	if (state != SLOT_BUILDING && state != SLOT_STARTED) {
 		verify_report(RULE_SRB_TWICE, pc, "an SRB is completed a second time");
 		if (state == SLOT_FREE)
-			__atomic_store_n(&slot->state, SLOT_FREE, __ATOMIC_RELEASE);
+			slot->state = SLOT_FREE;
 		return;
 	}
 	sent = slot->sent;
@@ -751,7 +762,7 @@ void srb_complete(struct port *port, const void *srb, uintptr_t pc)
 
 	slot->completion.run = slot_finish;
 	/* At DISPATCH_LEVEL without a lock StorPort may complete at once, on the driver's stack. */
-	if (cpu->irql > IRQL_DISPATCH || cpu->held_count || port->dispatching[cpu->index] || (cpu_random() & 1))
+	if (cpu->irql > IRQL_DISPATCH || cpu->held_count || port->dispatching[cpu->index] || cpu_choose(2) == 0)
 		cpu_defer(cpu, &slot->completion);
 	else
 		slot_finish(&slot->completion);

@@ -154,7 +154,8 @@ struct scenario {
 	char *file, *claim;
 	struct step *steps;
 	unsigned step_count, step_room;
-	unsigned limit; /* seconds */
+	unsigned limit;       /* seconds */
+	unsigned preemptions; /* that it is to be explored with */
 	struct kept *kept;
 };
 
@@ -186,11 +187,11 @@ struct flight {
 struct run {
 	const struct scenario *scenario;
 	const struct scenario_host *host;
-	FILE *out; /* records for the parent */
-	enum state state;
-	bool started;        /* at least once */
-	bool removed;        /* the device went away by itself, and the driver was told */
-	struct model *model; /* from the first start on */
+	FILE *out;                 /* records for the parent */
+	_Atomic(enum state) state; /* loads look at it */
+	bool started;              /* at least once */
+	bool removed;              /* the device went away by itself, and the driver was told */
+	struct model *model;       /* from the first start on */
 	struct rng rng;
 	unsigned next_cpu;
 	int disk_fd;
@@ -305,6 +306,7 @@ int step_reset_bus(struct run *run, const struct step *step, struct error *err);
 int step_fault(struct run *run, const struct step *step, struct error *err);
 int step_resize(struct run *run, const struct step *step, struct error *err);
 int step_capacity(struct run *run, const struct step *step, struct error *err);
+int step_explore(struct run *run, const struct step *step, struct error *err);
 int step_sleep(struct run *run, const struct step *step, struct error *err);
 int step_wake(struct run *run, const struct step *step, struct error *err);
 int step_rebalance(struct run *run, const struct step *step, struct error *err);

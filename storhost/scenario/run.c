@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/inject.h"
+#include "nt/schedule.h"
 #include "scenario/internal.h"
 
 /*
@@ -141,7 +142,7 @@ static int run_steps(struct run *run, struct error *err)
 	return run_end(run, err);
 }
 
-static void apply_options(struct run *run)
+static void prepare_run(struct run *run)
 {
 	const struct scenario *scenario = run->scenario;
 	struct error ignored; /* scenario_check told */
@@ -151,6 +152,9 @@ static void apply_options(struct run *run)
 
 		if (step->verb->run == step_option && !strcmp(step->name, "seed"))
 			step_option(run, step, &ignored);
+		/* It says where a schedule decides, which is not elsewhere then. */
+		if (step->verb->run == step_explore)
+			schedule_window(false);
 	}
 }
 
@@ -170,7 +174,7 @@ static void run_in_child(const struct scenario *scenario, const struct scenario_
 
 	if (!run.out)
 		return;
-	apply_options(&run);
+	prepare_run(&run);
 	seed = host->seed(host->opaque);
 	run.rng.state = seed ^ 0x7363656e6172696f;
 	tell(&run, 'N', "%llu", (unsigned long long)seed);
