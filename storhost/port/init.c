@@ -243,7 +243,7 @@ void port_uncached_release(struct port *port)
 	if (!port->uncached || port->failed)
 		return;
 	phys_free(port->uncached_address & ~(uint64_t)(PHYS_PAGE - 1), port->uncached_pages);
-	phys_unmap(window, port->uncached_pages);
+	phys_unmap(watch_release(port, window), port->uncached_pages);
 	port->uncached = NULL;
 }
 

@@ -284,6 +284,8 @@ void *slot_system_address(struct slot *slot);
 uint8_t *watch_window(struct port *port, uint8_t *window, size_t bytes);
 /* The address in the window that is behind an address of the driver's, which may be any. */
 const void *watch_behind(const struct port *port, const void *address);
+/* The window behind a region, which is gone then; a window is what it is. */
+uint8_t *watch_release(struct port *port, uint8_t *region);
 
 /* ---- notify.c ---- */
 /* Waits until no DPC is queued or runs; none comes any more. At PASSIVE_LEVEL, interrupts disconnected. */

@@ -135,7 +135,7 @@ static void abandon(void *opaque)
 {
 	struct port *port = opaque;
 
-	__atomic_store_n(&port->failed, true, __ATOMIC_RELEASE);
+	port->failed = true;
 	queue_fail(port);
 }
 

@@ -44,3 +44,12 @@ const void *watch_behind(const struct port *port, const void *address)
 
 	return port->watch.region && offset < port->watch.bytes ? port->watch.window + offset : address;
 }
+
+uint8_t *watch_release(struct port *port, uint8_t *region)
+{
+	if (!port->watch.region || region != port->watch.region)
+		return region;
+	trap_region_destroy(region);
+	port->watch.region = NULL;
+	return port->watch.window;
+}
