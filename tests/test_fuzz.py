@@ -46,7 +46,7 @@ def test_a_corpus_finds_nothing_in_what_ships(target, side, tmp_path):
 
 
 @pytest.mark.parametrize("mistake, told", [
-    ("BreakFaultNull", "finding DRIVER-FAULT"),
+    ("BreakDriverFault", "finding DRIVER-FAULT"),
     ("BreakSrbTwice", "finding SRB-TWICE"),
 ])
 def test_a_mistake_is_found_and_can_be_repeated(miniports, mistake, told):

@@ -53,6 +53,7 @@ struct request {
 	uint64_t bytes; /* of data */
 	uint8_t status;
 	uint32_t delay; /* steps before it is returned */
+	bool delayed;   /* it was struck by that: no other fault */
 };
 
 struct virtio_blk {
@@ -465,6 +466,7 @@ static void fetch(struct virtio_blk *blk, struct vring *ring, struct request *r)
 	r->sector = header.sector;
 	r->bytes = 0;
 	r->delay = 0;
+	r->delayed = false;
 	r->order = blk->fetched++;
 	r->status = judge(blk, r);
 	if (r->type == VIRTIO_BLK_T_GET_ID)
@@ -872,11 +874,12 @@ static void aftermath(struct virtio_blk *blk, enum virtio_blk_fault fault)
 /* Locks: held. The status byte, the used entry, the interrupt, in this order. [contract 3.1] */
 static void give_back(struct virtio_blk *blk, struct vring *ring, struct request *r)
 {
-	enum virtio_blk_fault fault = strike(blk, r);
+	enum virtio_blk_fault fault = r->delayed ? FAULT_NONE : strike(blk, r);
 	uint8_t status = r->status;
 
 	if (fault == FAULT_DELAY) {
 		r->delay = DELAY_STEPS;
+		r->delayed = true;
 		return;
 	}
 	if (fault == FAULT_DROP) {

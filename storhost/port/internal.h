@@ -103,6 +103,7 @@ struct port {
 	bool removal_sent;         /* removal_request is on its way, or was */
 	struct timer removal_timer;
 	struct port_request removal_request;
+	struct gate removal_gate; /* that is back */
 	bool dpc_locked; /* this run holds a DPC's lock while the DPC runs */
 	bool bus_changed;
 	PORT_CONFIGURATION_INFORMATION *config;

@@ -226,6 +226,7 @@ static void removal_over(struct work *work)
 static void removal_done(struct port_request *request)
 {
 	timer_set(&request->port->removal_timer, REMOVAL_GRACE_US, removal_over);
+	gate_open(&request->port->removal_gate);
 }
 
 /* Tells the miniport of a surprise removal. */
@@ -295,6 +296,8 @@ int port_surprise_remove(struct port *port, struct error *err)
 	timer_cancel(&port->removal_timer);
 	if (!port->removal_sent)
 		removal_send(port);
+	if (!cpu_wait(&port->removal_gate))
+		return error_set(err, "the machine died: %s", cpu_death());
 	/* What was being started or finished meanwhile, on other processors, is over once the machine rests. */
 	if (!cpu_rest())
 		return error_set(err, "the machine died: %s", cpu_death());
