@@ -104,7 +104,7 @@ struct port {
 	struct timer removal_timer;
 	struct port_request removal_request;
 	struct gate removal_gate; /* that is back */
-	bool dpc_locked; /* this run holds a DPC's lock while the DPC runs */
+	bool dpc_locked;          /* this run holds a DPC's lock while the DPC runs */
 	bool bus_changed;
 	PORT_CONFIGURATION_INFORMATION *config;
 	PORT_CONFIGURATION_INFORMATION preset, at_uncached; /* it before HwFindAdapter, and at its call for memory */
