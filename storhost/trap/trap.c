@@ -372,7 +372,7 @@ static void on_watch(int sig, siginfo_t *info, void *context)
 
 	(void)sig;
 	(void)info;
-	if (thread.overdue && thread.overdue() && trap.is_driver_code(fault.pc))
+	if (thread.overdue && thread.overdue() && trap.fatal && trap.is_driver_code(fault.pc))
 		deliver(uc, &fault);
 	errno = saved;
 }

@@ -48,6 +48,7 @@ static const struct {
 	{ "SDV", "a StorPort rule of Static Driver Verifier, here held at run time" },
 	{ "DV", "a check of Driver Verifier; 0xF1 is its bug check, with the first parameter" },
 	{ "DDI", "the Windows Driver Kit's page of that routine, structure or request" },
+	{ "W7D", "that page of the Windows 7 WDK's documentation" },
 	{ "ABI", "the Windows Driver Kit's headers for Windows 7" },
 	{ "VIRTIO", "section of the Virtual I/O Device specification, version 1.2" },
 	{ "CONTRACT", "section of AERO-W7-VIRTIO, version 1" },
