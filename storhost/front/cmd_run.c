@@ -35,6 +35,8 @@ static int host_option(void *opaque, const char *name, const char *value, struct
 	struct hosted *hosted = opaque;
 	int known = machine_option(&hosted->options, name, value, err);
 
+	if (known == MACHINE_CANNOT)
+		return SCENARIO_CANNOT;
 	return known > 0 ? error_set(err, "there is no option '%s'", name) : known;
 }
 
@@ -119,22 +121,35 @@ static void host_end(void *opaque)
 
 static int host_fault(void *opaque, const char *spec, struct error *err)
 {
-	return machine_fault(&((struct hosted *)opaque)->machine, spec, err);
+	int failed = machine_fault(&((struct hosted *)opaque)->machine, spec, err);
+
+	return failed == MACHINE_CANNOT ? SCENARIO_CANNOT : failed;
 }
 
 static int host_resize(void *opaque, uint64_t bytes, struct error *err)
 {
-	return virtio_blk_resize(((struct hosted *)opaque)->machine.device, bytes, err);
+	int failed = machine_resize(&((struct hosted *)opaque)->machine, bytes, err);
+
+	return failed == MACHINE_CANNOT ? SCENARIO_CANNOT : failed;
 }
 
 static bool host_forgets(void *opaque)
 {
-	return ((struct hosted *)opaque)->options.device.volatile_percent != 0;
+	return device_forgets(&((struct hosted *)opaque)->options.device);
 }
 
-static bool host_counter(void *opaque, const char *name, uint64_t *value)
+static int host_counter(void *opaque, const char *name, uint64_t *value, struct error *err)
 {
-	return machine_counter(&((struct hosted *)opaque)->machine, name, value);
+	int failed = machine_counter(&((struct hosted *)opaque)->machine, name, value, err);
+
+	return failed == MACHINE_CANNOT ? SCENARIO_CANNOT : failed;
+}
+
+static bool host_every_fault(void *opaque)
+{
+	const struct device *device = ((struct hosted *)opaque)->machine.device;
+
+	return device->ops->every_fault && device->ops->resize;
 }
 
 static struct scenario_host host_of(struct hosted *hosted, const struct run_arguments *arguments)
@@ -148,6 +163,7 @@ static struct scenario_host host_of(struct hosted *hosted, const struct run_argu
 		.is = host_is,
 		.seed = host_seed,
 		.disk = arguments->machine.disk,
+		.own_disk = arguments->machine.device.kind->own_disk,
 		.start = host_start,
 		.port = host_port,
 		.attached = host_attached,
@@ -159,6 +175,7 @@ static struct scenario_host host_of(struct hosted *hosted, const struct run_argu
 		.fault = host_fault,
 		.resize = host_resize,
 		.forgets = host_forgets,
+		.every_fault = host_every_fault,
 		.counter = host_counter,
 	};
 }
