@@ -1161,6 +1161,26 @@ static void blk_power_cycle(struct device *dev)
 	pthread_mutex_unlock(&blk->lock);
 }
 
+/* Faults by their text; from the options that it makes, whose other keys are refused. */
+static int blk_fault(struct device *dev, const char *spec, struct error *err)
+{
+	struct virtio_blk_options options;
+
+	for (const char *item = spec; item; item = strchr(item, ',')) {
+		item += *item == ',';
+		if (strncmp(item, "fault", 5))
+			return error_set(err, "'%s' is not only about faults", spec);
+	}
+	virtio_blk_defaults(&options);
+	if (virtio_blk_parse(&options, spec, err))
+		return -1;
+	if (strstr(spec, "fault-registers="))
+		virtio_blk_set_registers(dev, options.pci.registers);
+	else
+		virtio_blk_set_fault(dev, options.fault, options.fault_after, options.fault_every);
+	return 0;
+}
+
 /* Construction */
 
 static void blk_destroy(struct device *dev)
@@ -1179,7 +1199,7 @@ static void blk_destroy(struct device *dev)
 }
 
 static const struct device_ops blk_ops = {
-	.name = "virtio-blk",
+	.name = "contract",
 	.config_read = blk_pci_read,
 	.config_write = blk_pci_write,
 	.bar_length = blk_bar_length,
@@ -1191,6 +1211,9 @@ static const struct device_ops blk_ops = {
 	.power_cycle = blk_power_cycle,
 	.stats = blk_stats,
 	.destroy = blk_destroy,
+	.fault = blk_fault,
+	.every_fault = true,
+	.resize = virtio_blk_resize,
 };
 
 /* Bytes of the open disk; -1 and a sentence if it is none that can be served. */

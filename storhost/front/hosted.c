@@ -13,6 +13,8 @@ static int host_option(void *opaque, const char *name, const char *value, struct
 	struct hosted *hosted = opaque;
 	int known = machine_option(&hosted->options, name, value, err);
 
+	if (known == MACHINE_CANNOT)
+		return SCENARIO_CANNOT;
 	return known > 0 ? error_set(err, "there is no option '%s'", name) : known;
 }
 
@@ -95,24 +97,37 @@ static void host_end(void *opaque)
 	machine_free(&hosted->machine);
 }
 
+/* What the device has not, in a scenario's words. */
+static int told(int failed)
+{
+	return failed == MACHINE_CANNOT ? SCENARIO_CANNOT : failed;
+}
+
 static int host_fault(void *opaque, const char *spec, struct error *err)
 {
-	return machine_fault(&((struct hosted *)opaque)->machine, spec, err);
+	return told(machine_fault(&((struct hosted *)opaque)->machine, spec, err));
 }
 
 static int host_resize(void *opaque, uint64_t bytes, struct error *err)
 {
-	return virtio_blk_resize(((struct hosted *)opaque)->machine.device, bytes, err);
+	return told(machine_resize(&((struct hosted *)opaque)->machine, bytes, err));
 }
 
 static bool host_forgets(void *opaque)
 {
-	return ((struct hosted *)opaque)->options.device.volatile_percent != 0;
+	return device_forgets(&((struct hosted *)opaque)->options.device);
 }
 
-static bool host_counter(void *opaque, const char *name, uint64_t *value)
+static int host_counter(void *opaque, const char *name, uint64_t *value, struct error *err)
 {
-	return machine_counter(&((struct hosted *)opaque)->machine, name, value);
+	return told(machine_counter(&((struct hosted *)opaque)->machine, name, value, err));
+}
+
+static bool host_every_fault(void *opaque)
+{
+	const struct device *device = ((struct hosted *)opaque)->machine.device;
+
+	return device->ops->every_fault && device->ops->resize;
 }
 
 void hosted_init(struct hosted *hosted, const struct machine_options *options, bool checked)
@@ -126,6 +141,7 @@ void hosted_init(struct hosted *hosted, const struct machine_options *options, b
 		.is = host_is,
 		.seed = host_seed,
 		.disk = options->disk,
+		.own_disk = options->device.kind->own_disk,
 		.start = host_start,
 		.port = host_port,
 		.attached = host_attached,
@@ -137,6 +153,7 @@ void hosted_init(struct hosted *hosted, const struct machine_options *options, b
 		.fault = host_fault,
 		.resize = host_resize,
 		.forgets = host_forgets,
+		.every_fault = host_every_fault,
 		.counter = host_counter,
 	};
 }

@@ -30,7 +30,7 @@ static uint64_t random_seed(void)
 void machine_defaults(struct machine_options *options)
 {
 	memset(options, 0, sizeof(*options));
-	virtio_blk_defaults(&options->device);
+	device_defaults(&options->device);
 	options->port.interrupts = INTERRUPT_MSIX;
 	options->port.messages = 2;
 	options->port.slot = 3;
@@ -72,7 +72,9 @@ static int set_disk(struct machine_options *options, const char *value, struct e
 
 static int set_device(struct machine_options *options, const char *value, struct error *err)
 {
-	return virtio_blk_parse(&options->device, value, err);
+	int failed = device_parse(&options->device, value, err);
+
+	return failed == DEVICE_CANNOT ? MACHINE_CANNOT : failed;
 }
 
 static int set_interrupts(struct machine_options *options, const char *value, struct error *err)
@@ -196,7 +198,7 @@ static const struct machine_option_row {
 } option_rows[] = {
 	{ "driver", "FILE", "the miniport's .sys", set_driver },
 	{ "disk", "FILE", "disk image or block device behind the device", set_disk },
-	{ "device", "SPEC", "contract (default) or qemu-layout, and what differs", set_device },
+	{ "device", "SPEC", "contract (default) or qemu-layout, and what differs; or a device of others", set_device },
 	{ "interrupts", "MODE", "intx, msi:N or msix:N messages granted (msix:2)", set_interrupts },
 	{ "cpus", "N", "processors (1)", set_cpus },
 	{ "seed", "N", "what chance decides; a run repeats with it (random, printed)", set_seed },
@@ -228,21 +230,24 @@ void machine_help(FILE *out)
 {
 	for (size_t i = 0; i < OPTION_ROWS; i++)
 		fprintf(out, "  %-11s %-6s %s\n", option_rows[i].name, option_rows[i].argument, option_rows[i].meaning);
+	fprintf(out, "\nDevices of others (--device):\n");
+	device_help(out);
 }
 
 /* ---- life ---- */
 
-/* MSI is no part of virtio: the device has it where it was asked for, by its own key or by the interrupts granted. */
 static struct device *create_device(const struct machine_options *options, struct error *err)
 {
-	struct virtio_blk_options device = options->device;
+	struct device_choice device = options->device;
 
-	if (options->port.interrupts == INTERRUPT_MSI && !device.pci.msi_vectors) {
-		device.pci.msi_vectors = 1;
-		while (device.pci.msi_vectors < options->port.messages)
-			device.pci.msi_vectors *= 2;
-	}
-	return virtio_blk_create(&device, options->disk, err);
+	if (options->port.interrupts == INTERRUPT_MSI)
+		device_offer_msi(&device, options->port.messages);
+	return device_create(&device, options->disk, err);
+}
+
+static bool has_disk(const struct machine_options *options)
+{
+	return options->disk || options->device.kind->own_disk;
 }
 
 int machine_check_driver(const struct machine_options *options, bool *checked, struct error *err)
@@ -262,7 +267,7 @@ int machine_check(const struct machine_options *options, struct error *err)
 	struct device *device;
 	bool checked;
 
-	if (options->driver && !options->disk)
+	if (options->driver && !has_disk(options))
 		return error_set(err, "no disk is named");
 	if (machine_check_driver(options, &checked, err))
 		return -1;
@@ -298,7 +303,7 @@ int machine_power_on(struct machine *machine, const struct machine_options *opti
 {
 	memset(machine, 0, sizeof(*machine));
 	machine->seed = options->cpus.seed;
-	if (!options->driver || !options->disk)
+	if (!options->driver || !has_disk(options))
 		return machine_check(options, err);
 	if (options->port.ring_points && sizeof(void *) < 8)
 		return error_set(err, "ring-points are for x64 drivers: this storhost decodes no instructions");
@@ -363,23 +368,30 @@ void machine_stop(struct machine *machine)
 	cpus_stop();
 }
 
+static int cannot(const struct device *device, const char *what, struct error *err)
+{
+	error_set(err, "a %s device cannot %s", device->ops->name, what);
+	return MACHINE_CANNOT;
+}
+
 int machine_fault(struct machine *machine, const char *spec, struct error *err)
 {
-	struct virtio_blk_options options;
+	const struct device_ops *ops = machine->device->ops;
+	int failed = ops->fault ? ops->fault(machine->device, spec, err) : DEVICE_CANNOT;
 
-	for (const char *item = spec; item; item = strchr(item, ',')) {
-		item += *item == ',';
-		if (strncmp(item, "fault", 5))
-			return error_set(err, "'%s' is not only about faults", spec);
-	}
-	virtio_blk_defaults(&options);
-	if (virtio_blk_parse(&options, spec, err))
-		return -1;
-	if (strstr(spec, "fault-registers="))
-		virtio_blk_set_registers(machine->device, options.pci.registers);
-	else
-		virtio_blk_set_fault(machine->device, options.fault, options.fault_after, options.fault_every);
-	return 0;
+	if (!ops->fault)
+		return cannot(machine->device, "be told to go wrong", err);
+	return failed == DEVICE_CANNOT ? MACHINE_CANNOT : failed;
+}
+
+int machine_resize(struct machine *machine, uint64_t bytes, struct error *err)
+{
+	const struct device_ops *ops = machine->device->ops;
+	int failed = ops->resize ? ops->resize(machine->device, bytes, err) : DEVICE_CANNOT;
+
+	if (!ops->resize)
+		return cannot(machine->device, "be resized from here", err);
+	return failed == DEVICE_CANNOT ? MACHINE_CANNOT : failed;
 }
 
 void machine_free(struct machine *machine)
@@ -496,17 +508,22 @@ static unsigned event_count(const struct machine *machine)
 	return count;
 }
 
-bool machine_counter(const struct machine *machine, const char *name, uint64_t *value)
+int machine_counter(const struct machine *machine, const char *name, uint64_t *value, struct error *err)
 {
 	if (!strcmp(name, "findings"))
 		*value = verify_findings();
 	else if (!strcmp(name, "events"))
 		*value = event_count(machine);
+	else
+		*value = DEVICE_UNCOUNTED;
 	for (size_t i = 0; i < COUNTERS; i++) {
-		if (!strcmp(counters[i].name, name))
-			return counter_read(machine, &counters[i], value);
+		if (strcmp(counters[i].name, name))
+			continue;
+		if (!counter_read(machine, &counters[i], value))
+			break;
+		return *value == DEVICE_UNCOUNTED ? cannot(machine->device, "be asked for that number", err) : 0;
 	}
-	return !strcmp(name, "findings") || !strcmp(name, "events");
+	return *value == DEVICE_UNCOUNTED ? error_set(err, "expected a counter '%s', got none of that name", name) : 0;
 }
 
 void machine_report(const struct machine *machine, struct json *json)
@@ -517,7 +534,7 @@ void machine_report(const struct machine *machine, struct json *json)
 	json_string(json, "death", cpu_death());
 	json_unsigned(json, "steps", cpu_steps());
 	for (size_t i = 0; i < COUNTERS; i++) {
-		if (counter_read(machine, &counters[i], &value))
+		if (counter_read(machine, &counters[i], &value) && value != DEVICE_UNCOUNTED)
 			json_unsigned(json, counters[i].name, value);
 	}
 	if (machine->port) {
@@ -548,13 +565,18 @@ int machine_report_file(const struct machine *machine, const char *path, struct 
 
 void machine_summary(const struct machine *machine, FILE *out)
 {
-	const struct device_stats *stats = machine->device ? machine->device->ops->stats(machine->device) : NULL;
+	static const struct {
+		const char *counter, *words;
+	} told[] = {
+		{ "requests", "requests" }, { "bytes_read", "bytes read" }, { "bytes_written", "written" },
+		{ "flushes", "flushes" },   { "doorbells", "doorbells" },   { "interrupts", "interrupts" },
+	};
+	struct error err;
+	uint64_t value;
 
-	if (stats)
-		fprintf(out,
-			"%llu requests, %llu bytes read, %llu written, %llu flushes, %llu doorbells, %llu interrupts, ",
-			(unsigned long long)stats->requests, (unsigned long long)stats->bytes_read,
-			(unsigned long long)stats->bytes_written, (unsigned long long)stats->flushes,
-			(unsigned long long)stats->doorbells, (unsigned long long)stats->interrupts);
+	for (size_t i = 0; i < sizeof(told) / sizeof(told[0]) && machine->device; i++) {
+		if (!machine_counter(machine, told[i].counter, &value, &err))
+			fprintf(out, "%llu %s, ", (unsigned long long)value, told[i].words);
+	}
 	fprintf(out, "%u findings (seed %llu)\n", verify_findings(), (unsigned long long)machine->seed);
 }

@@ -300,14 +300,14 @@ struct device *liar_create(struct device *honest, bool lied, struct input *input
 		.wake = bus_wake,
 		.blame = bus_blame,
 	};
+	struct error ignored;
 
-	if (!liar)
+	if (!liar || device_attach(honest, &bus, &ignored))
 		abort();
 	liar->dev.ops = &ops;
 	liar->honest = honest;
 	liar->input = input;
 	liar->lied = lied;
-	device_attach(honest, &bus);
 	for (unsigned count = input_below(input, PATCHES + 1); count; count--)
 		patch_take(liar);
 	return &liar->dev;

@@ -19,7 +19,9 @@
 
 #define FIBER_STACK (512u << 10)
 #define STACK_GUARD 4096u
-#define IDLE_TICK_NS 2000000
+#define IDLE_TICK_US 2000u
+/* A machine in which nothing has moved for so long rests, whatever is expected from outside of it. */
+#define OUTSIDE_REST_US 2000000u
 #define THREADS_REST_US 10000u
 #define TICKS_PER_SECOND 20u /* of the watchdog */
 #define NOBODY UINT_MAX
@@ -73,11 +75,13 @@ static struct {
 	bool stop, dead;
 	char death[160];
 	bool (*device_step)(void *opaque, uint64_t random);
+	bool (*device_busy)(void *opaque);
 	void *device_opaque;
 	bool device_awake;
 	_Atomic bool device_steps; /* threaded mode: it is in a step */
 	struct rng rng;
 	uint64_t clock, epoch, steps;
+	uint64_t outside; /* microseconds that only somebody outside of the machine may have moved something */
 	struct timer *timers;
 } machine;
 
@@ -466,6 +470,45 @@ static void device_turn(void)
 		cpu_wake_device();
 }
 
+/* Until something wakes the machine, at most so long. Under machine.lock. */
+static void sleep_us(uint64_t microseconds)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += (time_t)(microseconds / 1000000);
+	until.tv_nsec += (long)(microseconds % 1000000) * 1000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_nsec -= 1000000000;
+		until.tv_sec++;
+	}
+	pthread_cond_timedwait(&machine.wake, &machine.lock, &until);
+}
+
+/*
+ * Where somebody outside works for the device and nobody but `but` can run: as much real time as passes until that
+ * changes, or a timer is due, or `most` is over, passes in the machine, too. False: there is nobody to wait for.
+ */
+static bool pass_real_time(const struct processor *but, uint64_t most)
+{
+	uint64_t began;
+
+	if (!machine.device_busy || !machine.device_busy(machine.device_opaque))
+		return false;
+	pthread_mutex_lock(&machine.lock);
+	if (machine.timers && machine.timers->due - machine.clock < most)
+		most = machine.timers->due > machine.clock ? machine.timers->due - machine.clock : 0;
+	began = monotonic_us();
+	if (most && !machine.stop && !others_runnable(but))
+		sleep_us(most);
+	most = monotonic_us() - began;
+	machine.clock += most;
+	machine.outside = others_runnable(but) ? 0 : machine.outside + most;
+	pthread_mutex_unlock(&machine.lock);
+	timers_fire(false);
+	return true;
+}
+
 /* The actor that the schedule has run now, or NOBODY. */
 static unsigned next_by_schedule(void)
 {
@@ -543,7 +586,12 @@ static bool engine_should_run(void)
 /* Nobody can run, or a pause was reached: those who waited for that are told. */
 static bool rest_reached(void)
 {
-	struct rest *rest = __atomic_exchange_n(&machine.rest, NULL, __ATOMIC_ACQ_REL);
+	struct rest *rest;
+
+	if (machine.outside < OUTSIDE_REST_US && machine.steps < machine.pause && machine.device_busy &&
+	    machine.device_busy(machine.device_opaque))
+		return false;
+	rest = __atomic_exchange_n(&machine.rest, NULL, __ATOMIC_ACQ_REL);
 
 	if (rest)
 		gate_open(&rest->gate);
@@ -556,7 +604,9 @@ static void engine_turn(void)
 	bool moved;
 
 	pthread_mutex_unlock(&machine.lock);
-	moved = machine.steps >= machine.pause ? rest_reached() : schedule_one() || rest_reached() || timers_fire(true);
+	moved = machine.steps >= machine.pause
+			? rest_reached()
+			: schedule_one() || rest_reached() || pass_real_time(NULL, IDLE_TICK_US) || timers_fire(true);
 	pthread_mutex_lock(&machine.lock);
 	if (moved || others_runnable(NULL))
 		return;
@@ -620,22 +670,14 @@ static void *processor_main(void *arg)
 	if (machine_thread_init(&err))
 		cpu_die(err.text);
 	while (!__atomic_load_n(&machine.stop, __ATOMIC_ACQUIRE) && !cpu_dead()) {
-		struct timespec until;
-
 		if (processor_turn(p))
 			continue;
 		if (p->cpu.index == 0 && timers_fire(false))
 			continue;
 		pthread_mutex_lock(&machine.lock);
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += IDLE_TICK_NS;
-		if (until.tv_nsec >= 1000000000) {
-			until.tv_nsec -= 1000000000;
-			until.tv_sec++;
-		}
 		if (queue_empty(&p->inbox) && queue_empty(&p->deferred) && !interrupt_waiting(IRQL_PASSIVE) &&
 		    !machine.stop)
-			pthread_cond_timedwait(&machine.wake, &machine.lock, &until);
+			sleep_us(IDLE_TICK_US);
 		pthread_mutex_unlock(&machine.lock);
 	}
 	trap_thread_exit();
@@ -754,12 +796,16 @@ void cpu_stall(uint64_t microseconds)
 	uint64_t end = clock_now() + microseconds;
 
 	current->cpu.waited += microseconds;
-	if (!machine.config.threads)
+	if (!machine.config.threads && !pass_real_time(current, microseconds))
 		machine.clock = end;
-	do {
+	for (;;) {
 		timers_fire(false);
 		relax(true);
-	} while (clock_now() < end);
+		if (clock_now() >= end)
+			break;
+		if (!machine.config.threads && !pass_real_time(current, end - machine.clock))
+			machine.clock = end;
+	}
 }
 
 void cpu_spend(uint64_t microseconds)
@@ -773,10 +819,11 @@ void cpu_spend(uint64_t microseconds)
 	timers_fire(false);
 }
 
-void cpu_set_device(bool (*step)(void *opaque, uint64_t random), void *opaque)
+void cpu_set_device(bool (*step)(void *opaque, uint64_t random), bool (*busy)(void *opaque), void *opaque)
 {
 	__atomic_store_n(&machine.device_step, NULL, __ATOMIC_SEQ_CST);
 	cpu_device_stands();
+	machine.device_busy = busy;
 	machine.device_opaque = opaque;
 	__atomic_store_n(&machine.device_step, step, __ATOMIC_SEQ_CST);
 }

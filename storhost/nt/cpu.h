@@ -8,7 +8,8 @@
  *                            every scheduling point (an export's entry, a register access, waiting for a lock) the
  *                            seeded generator, or a schedule, may switch to another actor. The clock is virtual: it
  *                            moves by stalls and, when nobody can run, jumps to the next timer. The same seed and
- *                            schedule give the same run.
+ *                            schedule give the same run, unless somebody outside of the machine works for the device,
+ *                            in real time: as long as he does, an idle machine's clock keeps step with the real one.
  *   threads                  Each processor is a thread, the device has threads of its own, the clock is real.
  *
  * Front ends live outside the machine: they post work to a processor and wait for a gate that the work opens. In the
@@ -141,8 +142,11 @@ void cpu_spend(uint64_t microseconds);
 bool cpu_overdue(void);
 unsigned cpu_watchdog(void);
 
-/* The device as an actor: step performs one piece of work and says whether there may be more. NULL: there is none. */
-void cpu_set_device(bool (*step)(void *opaque, uint64_t random), void *opaque);
+/*
+ * The device as an actor: step performs one piece of work and says whether there may be more. NULL: there is none.
+ * busy (may be NULL): somebody outside works for the device, in real time, so that the clock does not jump.
+ */
+void cpu_set_device(bool (*step)(void *opaque, uint64_t random), bool (*busy)(void *opaque), void *opaque);
 void cpu_wake_device(void);
 /* Waits for the end of a step that is under way: what the caller changed before, the next step sees. On a processor. */
 void cpu_device_stands(void);

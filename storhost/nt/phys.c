@@ -218,6 +218,16 @@ void *phys_device(uint64_t address, uint32_t length, bool write)
 	return ram.host + (size_t)page * PHYS_PAGE + address % PHYS_PAGE;
 }
 
+bool phys_range(unsigned n, struct phys_range *range)
+{
+	uint64_t length = (uint64_t)ram.per_range * PHYS_PAGE;
+
+	if (n >= RANGES)
+		return false;
+	*range = (struct phys_range){ range_base[n], length, n * length, ram.host + n * length, ram.fd };
+	return true;
+}
+
 const char *phys_use_name(uint64_t address)
 {
 	static const char *const names[] = {

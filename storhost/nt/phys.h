@@ -45,6 +45,15 @@ void *phys_host(uint64_t address);
 void *phys_device(uint64_t address, uint32_t length, bool write);
 const char *phys_use_name(uint64_t address);
 
+/* RAM's ranges of bus addresses, each `length` long: where range n begins, in bytes of the file, and `host`. */
+struct phys_range {
+	uint64_t address, length, offset;
+	void *host;
+	int fd;
+};
+/* False: there is no range n. */
+bool phys_range(unsigned n, struct phys_range *range);
+
 /* A window on `count` pages; page n of it shows addresses[n]. NULL if the host refuses. */
 void *phys_map(const uint64_t *addresses, size_t count);
 void phys_unmap(void *window, size_t count);

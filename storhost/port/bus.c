@@ -26,6 +26,8 @@
  */
 #define REGISTER_US 1u
 
+#define MEMORY_RANGES 8u
+
 /* Where the local APICs listen, and the vector of message 0. */
 #define MESSAGE_ADDRESS 0xfee00000u
 #define MESSAGE_VECTOR 0x50u
@@ -177,6 +179,13 @@ static bool device_step_actor(void *opaque, uint64_t random)
 	return !port->unplugged && port->device->ops->step(port->device, random);
 }
 
+static bool device_busy_actor(void *opaque)
+{
+	struct port *port = opaque;
+
+	return port->device->ops->busy && !port->unplugged && port->device->ops->busy(port->device);
+}
+
 void bus_restore(struct port *port)
 {
 	for (unsigned bar = 0; bar < BARS; bar++) {
@@ -202,8 +211,20 @@ void bus_move(struct port *port)
 	bus_restore(port);
 }
 
-void bus_attach(struct port *port)
+/* RAM does not change in a machine's life. */
+static unsigned memory_ranges(struct device_memory *memory)
 {
+	struct phys_range range;
+	unsigned n;
+
+	for (n = 0; n < MEMORY_RANGES && phys_range(n, &range); n++)
+		memory[n] = (struct device_memory){ range.address, range.length, range.host, range.fd, range.offset };
+	return n;
+}
+
+int bus_attach(struct port *port, struct error *err)
+{
+	static struct device_memory memory[MEMORY_RANGES];
 	const struct device_bus bus = {
 		.opaque = port,
 		.translate = device_translate,
@@ -212,15 +233,20 @@ void bus_attach(struct port *port)
 		.msi_write = device_msi_write,
 		.wake = device_wake,
 		.blame = device_blame,
+		.memory = memory,
+		.memory_count = memory_ranges(memory),
 	};
 
-	device_attach(port->device, &bus);
-	cpu_set_device(device_step_actor, port);
+	if (device_attach(port->device, &bus, err))
+		return -1;
+	cpu_set_device(device_step_actor, device_busy_actor, port);
+	return 0;
 }
 
 int bus_assign(struct port *port, struct error *err)
 {
-	bus_attach(port);
+	if (bus_attach(port, err))
+		return -1;
 	if (config_get(port, 0, 2) == 0xffff)
 		return error_set(err, "there is no PCI function");
 	port->next_low = 0xe0000000u;

@@ -223,7 +223,8 @@ static int resources_take(struct port *port, struct error *err)
 	memcpy(port->bar_address, live->bar_address, sizeof(port->bar_address));
 	memcpy(port->bar_length, live->bar_length, sizeof(port->bar_length));
 	memcpy(port->bar_64, live->bar_64, sizeof(port->bar_64));
-	bus_attach(port);
+	if (bus_attach(port, err))
+		return -1;
 	if (port->dump->hibernation || !live->started)
 		bus_restore(port);
 	return 0;
@@ -461,9 +462,12 @@ static void objects_release(struct port *port)
 
 void port_dump_leave(struct port *port)
 {
+	struct error err;
+
 	port_hosted = port->dump->live;
 	port_hosted->unplugged |= port->unplugged;
-	bus_attach(port_hosted);
+	if (bus_attach(port_hosted, &err))
+		log_event(port_hosted, "%s", err.text);
 	cpu_thaw();
 }
 

@@ -622,7 +622,7 @@ void port_free(struct port *port)
 	slots_destroy(port);
 	port_uncached_release(port);
 	port_hosted = NULL;
-	cpu_set_device(NULL, NULL);
+	cpu_set_device(NULL, NULL, NULL);
 	port_close(port);
 }
 
@@ -630,7 +630,7 @@ void port_forget(struct port *port)
 {
 	pool_forget();
 	port_hosted = NULL;
-	cpu_set_device(NULL, NULL);
+	cpu_set_device(NULL, NULL, NULL);
 	if (!port)
 		return;
 	port->failed = false; /* nothing can write to its memory after power was off */

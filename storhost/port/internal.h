@@ -239,7 +239,7 @@ extern struct port *port_hosted;
 
 /* ---- bus.c ---- */
 /* The device's interrupts and wishes go to this port from here on. */
-void bus_attach(struct port *port);
+int bus_attach(struct port *port, struct error *err);
 int bus_assign(struct port *port, struct error *err);
 int bus_connect(struct port *port, struct error *err);
 void bus_disconnect(struct port *port);

@@ -23,6 +23,7 @@ enum {
 	MAY_FAIL = 1,     /* requests end badly even when they are tried again */
 	MAY_TIME_OUT = 2, /* event 129 */
 	ALONE = 4,        /* it happens between bursts */
+	ASKS = 8,         /* only a device that can go wrong by request takes part */
 };
 
 struct happening {
@@ -341,22 +342,22 @@ static const struct happening happenings[] = {
 	{ "hibernate", 2, 0, sleep_and_wake, "", true },
 	{ "hibernate-lost", 4, 0, sleep_and_wake, "lost", true },
 	{ "rebalance", 2, 0, rebalance, "", 0 },
-	{ "grow", 3, 0, grow, "", 0 },
-	{ "shrink", 3, MAY_FAIL, shrink, "", 0 },
+	{ "grow", 3, ASKS, grow, "", 0 },
+	{ "shrink", 3, MAY_FAIL | ASKS, shrink, "", 0 },
 	{ "cache", 2, ALONE, change_cache, "", 0 },
-	{ "outage", 2, MAY_TIME_OUT, outage, "", 0 },
-	{ "stall", 2, MAY_TIME_OUT, device_fault, "stall", 0 },
-	{ "lost-interrupt", 3, MAY_TIME_OUT, device_fault, "lost-interrupt", 0 },
-	{ "spurious-interrupt", 2, 0, device_fault, "spurious-interrupt", 3 },
-	{ "io-error", 3, MAY_FAIL, device_fault, "io-error", 3 },
-	{ "bad-status", 1, MAY_FAIL, device_fault, "bad-status", 3 },
-	{ "no-status", 1, 0, device_fault, "no-status", 0 },
-	{ "needs-reset", 2, 0, device_fault, "needs-reset", 0 },
-	{ "used-bad-id", 1, 0, device_fault, "used-bad-id", 0 },
-	{ "used-free-id", 1, 0, device_fault, "used-free-id", 0 },
-	{ "used-twice", 1, 0, device_fault, "used-twice", 0 },
-	{ "used-jump", 1, 0, device_fault, "used-jump", 0 },
-	{ "used-length", 1, 0, device_fault, "used-length", 3 },
+	{ "outage", 2, MAY_TIME_OUT | ASKS, outage, "", 0 },
+	{ "stall", 2, MAY_TIME_OUT | ASKS, device_fault, "stall", 0 },
+	{ "lost-interrupt", 3, MAY_TIME_OUT | ASKS, device_fault, "lost-interrupt", 0 },
+	{ "spurious-interrupt", 2, ASKS, device_fault, "spurious-interrupt", 3 },
+	{ "io-error", 3, MAY_FAIL | ASKS, device_fault, "io-error", 3 },
+	{ "bad-status", 1, MAY_FAIL | ASKS, device_fault, "bad-status", 3 },
+	{ "no-status", 1, ASKS, device_fault, "no-status", 0 },
+	{ "needs-reset", 2, ASKS, device_fault, "needs-reset", 0 },
+	{ "used-bad-id", 1, ASKS, device_fault, "used-bad-id", 0 },
+	{ "used-free-id", 1, ASKS, device_fault, "used-free-id", 0 },
+	{ "used-twice", 1, ASKS, device_fault, "used-twice", 0 },
+	{ "used-jump", 1, ASKS, device_fault, "used-jump", 0 },
+	{ "used-length", 1, ASKS, device_fault, "used-length", 3 },
 };
 
 #define HAPPENINGS (sizeof(happenings) / sizeof(happenings[0]))
@@ -434,9 +435,9 @@ static uint64_t counter(const struct live *live, const char *name)
 {
 	const struct scenario_host *host = live->run->host;
 	uint64_t value = 0;
+	struct error none;
 
-	host->counter(host->opaque, name, &value);
-	return value;
+	return host->counter(host->opaque, name, &value, &none) ? 0 : value;
 }
 
 static void note_end(const struct live *live)
@@ -474,11 +475,26 @@ static int live_on(struct live *live, struct error *err)
 	return 0;
 }
 
+static bool can_happen(struct run *run, const struct step *step, struct error *err)
+{
+	for (unsigned i = 0; i < HAPPENINGS; i++) {
+		if (!(step->operand >> i & 1) || !(happenings[i].may & ASKS) ||
+		    run->host->every_fault(run->host->opaque))
+			continue;
+		error_set(err, "the device cannot be told to live through '%s'", happenings[i].name);
+		return false;
+	}
+	return true;
+}
+
 int step_live(struct run *run, const struct step *step, struct error *err)
 {
-	struct live *live = calloc(1, sizeof(*live)); /* its steps are those of flights, which live on */
+	struct live *live; /* its steps are those of flights, which live on */
 	struct error why;
 
+	if (!can_happen(run, step, err))
+		return SCENARIO_CANNOT;
+	live = calloc(1, sizeof(*live));
 	if (!live)
 		return error_set(err, "there is no memory");
 	live->run = run;

@@ -13,7 +13,9 @@
 
 struct model;
 
-/* zeroed: untouched blocks are zero; otherwise they are what the open image fd holds. NULL: no memory. */
+/*
+ * zeroed: untouched blocks are zero; otherwise they are what the open image fd holds; fd -1: anything. NULL: no memory.
+ */
 struct model *model_create(uint32_t block_size, int fd, bool zeroed);
 void model_free(struct model *model);
 /* A version that no block has had, and its data for blocks from lba on. */
@@ -46,7 +48,10 @@ void model_forget(struct model *model, uint64_t lba, uint64_t blocks);
 void model_doubt(struct model *model, const uint8_t *cdb, uint8_t length, const uint8_t *list, uint32_t list_length);
 /* Blocks from here on were cut off; should they come back, they are zero. */
 void model_cut(struct model *model, uint64_t lba);
-/* The medium itself against the model. */
+#define TOUCHED_MAX 64u
+/* Blocks from lba on of which some were touched: the first of them, and how many (TOUCHED_MAX); false: there are none. */
+bool model_touched(const struct model *model, uint64_t lba, uint64_t *first, uint32_t *blocks);
+/* The medium itself against the model; nothing where it is out of sight. */
 int model_compare(struct model *model, struct error *err);
 
 #endif
