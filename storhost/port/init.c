@@ -579,6 +579,7 @@ static void stop_run(void *opaque)
 	lock_release(&port->interrupt_lock, (unsigned)irql, 0);
 	adapter_stopped(port);
 	port->started = false;
+	dpcs_await(port);
 	timers_cancel(port);
 	bus_unmap_all(port);
 }

@@ -278,6 +278,7 @@ static void stop_absent(void *opaque)
 
 	stop_for_power(transition);
 	port->started = false;
+	dpcs_await(port);
 	bus_unmap_all(port);
 	/* It has no power now; it may arrive again. */
 	port->device->ops->power_cycle(port->device);

@@ -185,7 +185,14 @@ static void turn(struct device *device, struct input *input)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
-	const struct device_bus bus = { NULL, translate, granted, set_intx, msi_write, wake, blame };
+	const struct device_bus bus = {
+		.translate = translate,
+		.granted = granted,
+		.set_intx = set_intx,
+		.msi_write = msi_write,
+		.wake = wake,
+		.blame = blame,
+	};
 	struct input input = { bytes, size };
 	struct virtio_blk_options options;
 	static int disk = -1;
@@ -207,7 +214,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	if (!device)
 		return 0;
 	memset(memory, 0, sizeof(memory));
-	device_attach(device, &bus);
+	if (device_attach(device, &bus, &err))
+		abort();
 	bring_up(device, (uint32_t)input_number(&input, 4) | 1u << 28);
 	for (unsigned i = 0; i < STEPS_MAX && input_more(&input); i++)
 		turn(device, &input);
