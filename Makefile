@@ -17,7 +17,7 @@ help:
 	@echo 'make soak     a week of each architecture: load, resets, removals, sleeps, resizes, faults'
 	@echo 'make drivers  the driver, x64 and x86, free and checked   -> out/drivers/'
 	@echo 'make host     storhost and its nbdkit plugin              -> out/bin/, out/lib/'
-	@echo 'make docs     docs/storport-rules.md, from the table of rules'
+	@echo 'make docs     docs/storport-rules.md and docs/exports.md, from their tables'
 	@echo 'make checks   source rules only (seconds)'
 	@echo 'make format   clang-format, in place'
 	@echo 'make clean    removes build/ and out/'
@@ -45,6 +45,7 @@ host: deps-build
 
 docs: host
 	@out/bin/storhost rules --markdown >docs/storport-rules.md
+	@(out/bin/storhost exports --markdown; out/bin/storhost-x86 exports --markdown) >docs/exports.md
 
 $(DRIVERS): deps-build
 	@mkdir -p build

@@ -78,7 +78,8 @@ struct cpu_config {
 /* The processor that runs the calling code; NULL in a front end or device thread. */
 struct cpu *cpu_self(void);
 unsigned cpu_count(void);
-uint64_t cpu_random(void); /* from the machine's generator; on a processor only */
+struct cpu *cpu_at(unsigned index); /* modulo their number */
+uint64_t cpu_random(void);          /* from the machine's generator; on a processor only */
 
 int cpus_start(const struct cpu_config *config, struct error *err);
 void cpus_stop(void);
