@@ -8,8 +8,10 @@
 #include "nt/format.h"
 #include "nt/kernel.h"
 
-#define TEXT_MAX 512u        /* characters that one call transmits [ddi DbgPrint] */
-#define SHOWN_MAX (1u << 20) /* characters in all */
+#define TEXT_MAX 512u /* characters that one call transmits [ddi DbgPrint] */
+/* Characters in all that are shown, where the user asked for them and where not: what comes before an assertion fails. */
+#define SHOWN_ASKED (1u << 20)
+#define SHOWN_ELSE (1u << 12)
 
 /* DPFLTR_ERROR_LEVEL, which is always shown: a filter below it is the debugger's, and there is none. */
 #define COMPONENTS 256u
@@ -20,12 +22,13 @@ void debug_text(const char *text)
 {
 	static unsigned shown;
 	unsigned before = __atomic_fetch_add(&shown, (unsigned)strlen(text), __ATOMIC_RELAXED);
+	unsigned most = debug_shown ? SHOWN_ASKED : SHOWN_ELSE;
 	size_t length = strlen(text);
 
-	if (!debug_shown || before > SHOWN_MAX)
+	if (before > most)
 		return;
 	fprintf(stderr, "debug: %s%s", text, length && text[length - 1] == '\n' ? "" : "\n");
-	if (before + length > SHOWN_MAX)
+	if (before + length > most)
 		fprintf(stderr, "debug: what the driver prints from here on is not shown\n");
 }
 
@@ -46,7 +49,7 @@ static ULONG print(const char *name, const char *prefix, const char *text, guest
 	return (ULONG)STATUS_SUCCESS;
 }
 
-static ULONG NTAPIV dbg_print(const char *text, ...)
+ULONG NTAPIV DbgPrint(PCSTR text, ...)
 {
 	guest_va_list ap;
 
@@ -147,7 +150,7 @@ static BOOLEAN debugger_not_present = TRUE;
 const struct export_entry debug_exports[] = {
 	ENTRY("DbgBreakPoint", break_point),
 	ENTRY("DbgBreakPointWithStatus", break_point_with_status),
-	ENTRY("DbgPrint", dbg_print),
+	ENTRY("DbgPrint", DbgPrint),
 	ENTRY("DbgPrintEx", dbg_print_ex),
 	ENTRY("DbgPrompt", prompt),
 	ENTRY("DbgQueryDebugFilterState", query_filter),

@@ -5,9 +5,9 @@
 
 #include <stdbool.h>
 
-extern bool debug_shown; /* print it on standard error */
+extern bool debug_shown; /* the user asked for it */
 
-/* One call's text. What a driver has printed after a megabyte of it is not shown. */
+/* One call's text, to standard error: a page of it, or a megabyte if it was asked for; the rest is not shown. */
 void debug_text(const char *text);
 
 #endif
