@@ -24,7 +24,7 @@ help:
 	@echo 'make host     storhost and its nbdkit plugin              -> out/bin/, out/lib/'
 	@echo 'make fuzz     SECONDS=60: hostile devices, a Windows that asks anything, spoilt files'
 	@echo 'make coverage lines and branches of the driver that tests and corpora reach'
-	@echo 'make docs     docs/storport-rules.md, from the table of rules'
+	@echo 'make docs     the pages that are made from tables: rules, exports, skipped tests'
 	@echo 'make checks   source rules only (seconds)'
 	@echo 'make format   clang-format, in place'
 	@echo 'make clean    removes build/ and out/'
@@ -59,6 +59,8 @@ host: deps-build
 
 docs: host
 	@out/bin/storhost rules --markdown >docs/storport-rules.md
+	@(out/bin/storhost exports --markdown; out/bin/storhost-x86 exports --markdown) >docs/exports.md
+	@tests/iscsi_skips.py >docs/iscsi-test-cu.md
 
 $(DRIVERS): deps-build
 	@mkdir -p build
