@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "device/vhost_user.h"
+
 /* ---- the contract device ---- */
 
 static int contract_parse(struct device_choice *choice, const char *options, struct error *err)
@@ -21,6 +23,15 @@ static struct device *contract_open(const struct device_choice *choice, const ch
 
 static const struct device_kind kinds[] = {
 	{ .parse = contract_parse, .open = contract_open },
+	{ .name = "vhost-user",
+	  .place = "SOCKET",
+	  .meaning =
+		  "a block device of a vhost-user back end, which has the disk; OPTION: of the PCI function in front",
+	  .path = true,
+	  .own_disk = true,
+	  .defaults = vhost_user_defaults,
+	  .parse = vhost_user_parse,
+	  .open = vhost_user_open },
 };
 
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
@@ -98,6 +109,8 @@ int device_parse(struct device_choice *choice, const char *spec, struct error *e
 		options = place + strcspn(place, ",");
 		device_defaults(&parsed);
 		parsed.kind = kind;
+		if (kind->defaults)
+			kind->defaults(&parsed);
 		rc = take_place(&parsed, place, (size_t)(options - place), err);
 		options += *options == ',';
 	}

@@ -24,6 +24,8 @@ struct device_kind {
 	const char *place, *meaning;
 	bool path;     /* place is a file name, which is kept absolute */
 	bool own_disk; /* it brings its medium: no disk is made or opened for it */
+	/* Changes the contract device's options to those that the kind begins with; may be NULL. */
+	void (*defaults)(struct device_choice *choice);
 	/* Takes options, as device_parse. NULL: there are none. */
 	int (*parse)(struct device_choice *choice, const char *options, struct error *err);
 	/* disk: NULL where there is none. NULL and a sentence if it cannot be had. */

@@ -119,6 +119,11 @@ static void host_end(void *opaque)
 	machine_free(&hosted->machine);
 }
 
+static void host_quit(void *opaque)
+{
+	machine_abandon(&((struct hosted *)opaque)->machine);
+}
+
 static int host_fault(void *opaque, const char *spec, struct error *err)
 {
 	int failed = machine_fault(&((struct hosted *)opaque)->machine, spec, err);
@@ -172,6 +177,7 @@ static struct scenario_host host_of(struct hosted *hosted, const struct run_argu
 		.dump_port = host_dump_port,
 		.stop = host_stop,
 		.end = host_end,
+		.quit = host_quit,
 		.fault = host_fault,
 		.resize = host_resize,
 		.forgets = host_forgets,

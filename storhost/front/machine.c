@@ -362,6 +362,12 @@ int machine_resize(struct machine *machine, uint64_t bytes, struct error *err)
 	return failed == DEVICE_CANNOT ? MACHINE_CANNOT : failed;
 }
 
+void machine_abandon(struct machine *machine)
+{
+	if (machine->device && machine->device->ops->pulled_out && !cpu_dead())
+		machine->device->ops->pulled_out(machine->device);
+}
+
 void machine_free(struct machine *machine)
 {
 	disk_free(machine->disk);

@@ -64,6 +64,9 @@ int machine_resize(struct machine *machine, uint64_t bytes, struct error *err);
 /* Stops what runs. Safe on a machine that started only partly, or died. */
 void machine_stop(struct machine *machine);
 
+/* The process ends with the machine as it is: what works for its device outside is told so. */
+void machine_abandon(struct machine *machine);
+
 /* Members of an open JSON object: seed, limits, counters, events, findings. Call it before machine_stop's free. */
 void machine_report(const struct machine *machine, struct json *json);
 /* The same as an object of its own, in a file. */

@@ -181,6 +181,8 @@ static void unplug(void *opaque)
 	struct port *port = opaque;
 
 	__atomic_store_n(&port->unplugged, true, __ATOMIC_RELEASE);
+	if (port->device->ops->pulled_out)
+		port->device->ops->pulled_out(port->device);
 	interrupt_signal(&port->line.interrupt, false);
 }
 
