@@ -81,6 +81,10 @@ int conform_judge(struct device *device, uint64_t seed, struct verdict verdicts[
 		excuse(verdicts, "the device cannot be reset");
 		return 0;
 	}
+	if (verdicts[CLAUSE_FEATURE_ACCEPTED].state == CLAUSE_BROKEN) {
+		excuse(verdicts, "the device accepts no features");
+		return 0;
+	}
 	judge_requests(&prober);
 	if (verdicts[CLAUSE_RING_INDIRECT].state != CLAUSE_HOLDS) {
 		excuse(verdicts, "the device does no requests");

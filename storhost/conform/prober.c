@@ -295,8 +295,12 @@ static const uint64_t wanted = VIRTIO_FEATURE(VIRTIO_F_VERSION_1) | VIRTIO_FEATU
 
 bool prepare(struct prober *p)
 {
-	if (!reset(p))
+	if (!reset(p)) {
+		judge(p, CLAUSE_RESET_ZERO, false, "once it has worked it reads 0x%02x for two seconds",
+		      common_read(p, COMMON(device_status), 1));
 		return false;
+	}
+	p->lost = false;
 	memset(memory(p->ring), 0, 3 * PROBE_PAGE);
 	p->avail = p->used = 0;
 	common_write(p, COMMON(device_status), 1, VIRTIO_STATUS_ACKNOWLEDGE);
@@ -439,11 +443,16 @@ int request(struct prober *p, enum layout layout, uint32_t type, uint64_t sector
 	struct virtq_used_elem elem;
 	uint8_t status;
 
+	if (p->lost && !set_up(p))
+		return -1;
 	build(p, layout, 0, type, sector, segments, count);
 	offer(p, 0);
 	ring_doorbell(p, 2);
-	if (!take_used(p, &elem))
+	p->lost = !take_used(p, &elem);
+	judge(p, CLAUSE_REQUEST_RETURNED, !p->lost, "one of type %u is not", type);
+	if (p->lost)
 		return -1;
+	p->lost = elem.id != 0 || used->idx != p->used;
 	status = *(uint8_t *)memory(p->status);
 	judge(p, CLAUSE_RING_ID, elem.id == 0, "a used entry names descriptor %u, and the request began at 0", elem.id);
 	judge(p, CLAUSE_REQUEST_USED_LENGTH, elem.len == 0, "used.len is %u", elem.len);

@@ -47,6 +47,7 @@ struct prober {
 	/* The queue as it is set up. */
 	uint64_t ring; /* three pages: descriptors, available, used */
 	uint16_t size, avail, used;
+	bool lost; /* a request went wrong so that the next one needs a reset first */
 	/* A page each. */
 	uint64_t head, status, table, data;
 	uint64_t capacity; /* sectors */
@@ -103,7 +104,7 @@ void offer(struct prober *p, uint16_t head);
 void ring_doorbell(struct prober *p, unsigned width);
 /* Takes a used entry; false: none has come. */
 bool take_used(struct prober *p, struct virtq_used_elem *elem);
-/* All of that: the status, or -1 if it did not come back. The used entry is judged. */
+/* All of that: the status; or -1 if it did not come back, which is judged as the used entry is. */
 int request(struct prober *p, enum layout layout, uint32_t type, uint64_t sector, const struct segment *segments,
 	    unsigned count);
 /* One segment of the data page. */
