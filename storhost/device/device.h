@@ -111,14 +111,18 @@ struct device_ops {
 
 	/* What follows may be NULL. */
 
+	/* What its options ask for, which is for somebody else to say, and is not so; NULL: nothing. */
+	const char *(*lacks)(struct device *dev);
 	/* The bus is there: called by each device_attach, of which the last one holds. */
 	int (*attached)(struct device *dev, struct error *err);
 	/*
 	 * Whether somebody outside of the machine works for it just now, so that wake() may come by itself. While that
-	 * is so and nobody in the machine can run, the machine's time passes as real time does, instead of jumping to
-	 * the next timer. False once nothing is to be expected, or the machine never rests.
+	 * is so and nobody in the machine can run, the machine's time passes with the real one, instead of jumping to the
+	 * next timer. False once nothing is to be expected, or the machine never rests.
 	 */
 	bool (*busy)(struct device *dev);
+	/* It was pulled out: from the return on it reaches no memory. power_cycle comes before it is there again. */
+	void (*pulled_out)(struct device *dev);
 	/* What goes wrong from now on, by the keys fault… of the contract device. NULL: nothing ever does. */
 	int (*fault)(struct device *dev, const char *spec, struct error *err);
 	bool every_fault; /* it can have any fault that the contract device can */

@@ -5,6 +5,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "device/plugin.h"
+#include "device/vhost_user.h"
+
 /* ---- the contract device ---- */
 
 static int contract_parse(struct device_choice *choice, const char *options, struct error *err)
@@ -21,6 +24,24 @@ static struct device *contract_open(const struct device_choice *choice, const ch
 
 static const struct device_kind kinds[] = {
 	{ .parse = contract_parse, .open = contract_open },
+	{ .name = "vhost-user",
+	  .place = "SOCKET",
+	  .meaning =
+		  "a block device of a vhost-user back end, which has the disk; OPTION: of the PCI function in front",
+	  .path = true,
+	  .own_disk = true,
+	  .defaults = vhost_user_defaults,
+	  .parse = vhost_user_parse,
+	  .check = vhost_user_check,
+	  .open = vhost_user_open },
+	{ .name = "so",
+	  .place = "FILE",
+	  .meaning = "a device model in a shared object (include/storhost-device.h); OPTION: as it pleases",
+	  .path = true,
+	  .forgets = true,
+	  .parse = plugin_parse,
+	  .check = plugin_check,
+	  .open = plugin_open },
 };
 
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
@@ -98,6 +119,8 @@ int device_parse(struct device_choice *choice, const char *spec, struct error *e
 		options = place + strcspn(place, ",");
 		device_defaults(&parsed);
 		parsed.kind = kind;
+		if (kind->defaults)
+			kind->defaults(&parsed);
 		rc = take_place(&parsed, place, (size_t)(options - place), err);
 		options += *options == ',';
 	}
@@ -106,6 +129,11 @@ int device_parse(struct device_choice *choice, const char *spec, struct error *e
 	if (!rc)
 		*choice = parsed;
 	return rc;
+}
+
+int device_check(const struct device_choice *choice, struct error *err)
+{
+	return choice->kind->check ? choice->kind->check(choice, err) : 0;
 }
 
 struct device *device_create(const struct device_choice *choice, const char *disk, struct error *err)
@@ -127,7 +155,7 @@ void device_offer_msi(struct device_choice *choice, unsigned messages)
 
 bool device_forgets(const struct device_choice *choice)
 {
-	return choice->kind == &kinds[0] && choice->model.volatile_percent;
+	return choice->kind->forgets || choice->model.volatile_percent;
 }
 
 void device_help(FILE *out)

@@ -301,6 +301,8 @@ static void dump_free(struct machine *machine)
 
 int machine_power_on(struct machine *machine, const struct machine_options *options, struct error *err)
 {
+	const char *lack;
+
 	memset(machine, 0, sizeof(*machine));
 	machine->seed = options->cpus.seed;
 	if (!options->driver || !has_disk(options))
@@ -308,15 +310,21 @@ int machine_power_on(struct machine *machine, const struct machine_options *opti
 	if (options->port.ring_points && sizeof(void *) < 8)
 		return error_set(err, "ring-points are for x64 drivers: this storhost decodes no instructions");
 	machine->device = create_device(options, err);
-	if (!machine->device || phys_start(options->ram, machine->seed ^ 0x7068797300, err) ||
-	    cpus_start(&options->cpus, err))
+	if (!machine->device)
 		return -1;
-	return 0;
+	lack = machine->device->ops->lacks ? machine->device->ops->lacks(machine->device) : NULL;
+	if (lack) {
+		error_set(err, "%s", lack);
+		return MACHINE_CANNOT;
+	}
+	return phys_start(options->ram, machine->seed ^ 0x7068797300, err) || cpus_start(&options->cpus, err) ? -1 : 0;
 }
 
 int machine_start(struct machine *machine, const struct machine_options *options, struct error *err)
 {
-	return machine_power_on(machine, options, err) || machine_enable(machine, options, err) ? -1 : 0;
+	int failed = machine_power_on(machine, options, err);
+
+	return failed ? failed : machine_enable(machine, options, err);
 }
 
 int machine_dump(struct machine *machine, const struct machine_options *options, bool crash, struct error *err)
@@ -392,6 +400,12 @@ int machine_resize(struct machine *machine, uint64_t bytes, struct error *err)
 	if (!ops->resize)
 		return cannot(machine->device, "be resized from here", err);
 	return failed == DEVICE_CANNOT ? MACHINE_CANNOT : failed;
+}
+
+void machine_abandon(struct machine *machine)
+{
+	if (machine->device && machine->device->ops->pulled_out && !cpu_dead())
+		machine->device->ops->pulled_out(machine->device);
 }
 
 void machine_free(struct machine *machine)

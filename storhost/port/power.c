@@ -214,6 +214,8 @@ static void unplug(void *opaque)
 	struct port *port = opaque;
 
 	port->unplugged = true;
+	if (port->device->ops->pulled_out)
+		port->device->ops->pulled_out(port->device);
 	cpu_device_stands(); /* its last access to memory is over */
 	interrupt_signal(&port->line.interrupt, false);
 }
