@@ -13,6 +13,8 @@
 #include "verify/verify.h"
 
 #define RAM_BYTES (UINTPTR_MAX > 0xffffffffu ? (uint64_t)1 << 30 : (uint64_t)192 << 20)
+#define RAM_MIB_LEAST 48u
+#define RAM_MIB_MOST 1024u
 
 static uint64_t random_seed(void)
 {
@@ -31,6 +33,7 @@ void machine_defaults(struct machine_options *options)
 	options->port.messages = 2;
 	options->port.slot = 3;
 	options->port.dump_memory = PORT_DUMP_MEMORY;
+	options->memory = RAM_BYTES;
 	options->cpus.cpus = 1;
 	options->cpus.seed = random_seed();
 	options->cpus.watchdog = 20;
@@ -143,6 +146,28 @@ static int set_slot(struct machine_options *options, const char *value, struct e
 	return 0;
 }
 
+/* SIZE[@ADDRESS,ADDRESS,ADDRESS], the size in MiB. */
+static int set_memory(struct machine_options *options, const char *value, struct error *err)
+{
+	uint64_t at[PHYS_RANGES] = { 0 };
+	char *end;
+	uint64_t size = strtoull(value, &end, 10);
+	unsigned count = 0;
+
+	for (; *end == (count ? ',' : '@') && count < PHYS_RANGES; count++)
+		at[count] = strtoull(end + 1, &end, 0);
+	if (*end || size < RAM_MIB_LEAST || size > RAM_MIB_MOST || (count && count < PHYS_RANGES) ||
+	    (count && (!at[0] || at[0] >> 32 || (at[0] | at[1] | at[2]) % PHYS_PAGE)))
+		return error_set(
+			err,
+			"memory is a number of MiB from %u to %u, which @ADDRESS,ADDRESS,ADDRESS may follow, the first "
+			"below 4 GiB; not '%s'",
+			RAM_MIB_LEAST, RAM_MIB_MOST, value);
+	options->memory = size << 20;
+	memcpy(options->memory_at, at, sizeof(at));
+	return 0;
+}
+
 static int set_debug(struct machine_options *options, const char *value, struct error *err)
 {
 	uint64_t debug = 0;
@@ -178,6 +203,8 @@ static const struct machine_option_row {
 	  set_watchdog },
 	{ "parameter", "TEXT", "registry value Parameters\\Device\\DriverParameter", set_parameter },
 	{ "slot", "N", "PCI device number (3)", set_slot },
+	{ "memory", "MIB", "simulated RAM (1024; x86: 192); @A,B,C: physical memory, a third at each address",
+	  set_memory },
 	{ "dump-memory", "N", "bytes of uncached memory in dump mode (32768)", set_dump_memory },
 	{ "debug", "0|1", "1: print what the driver prints (0)", set_debug },
 };
@@ -276,7 +303,7 @@ int machine_power_on(struct machine *machine, const struct machine_options *opti
 	if (!options->driver || !has_disk(options))
 		return machine_check(options, err);
 	machine->device = create_device(options, err);
-	if (!machine->device || phys_start(RAM_BYTES, machine->seed ^ 0x7068797300, err) ||
+	if (!machine->device || phys_start(options->memory, options->memory_at, machine->seed ^ 0x7068797300, err) ||
 	    cpus_start(&options->cpus, err))
 		return -1;
 	return 0;

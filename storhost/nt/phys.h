@@ -27,7 +27,12 @@ enum phys_use {
 	PHYS_BOTH,
 };
 
-int phys_start(uint64_t bytes, uint64_t seed, struct error *err);
+/*
+ * `bytes` of memory, at bus addresses of its own. Or, at[0] not 0: in each place of `at` a third of that, which is
+ * physical memory that Linux was told to leave alone (memmap= of its command line).
+ */
+#define PHYS_RANGES 3
+int phys_start(uint64_t bytes, const uint64_t *at, uint64_t seed, struct error *err);
 void phys_stop(void);
 
 /* Allocates one page anywhere (below 4 GiB if low); its bus address, or 0. */
@@ -48,6 +53,7 @@ struct phys_range {
 	uint64_t address, length, offset;
 	void *host;
 	int fd;
+	bool physical; /* the file is the memory of the machine that storhost runs on, by the same addresses */
 };
 /* False: there is no range n. */
 bool phys_range(unsigned n, struct phys_range *range);

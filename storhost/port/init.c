@@ -650,5 +650,10 @@ const struct port_limits *port_limits(const struct port *port)
 
 struct port_stats port_stats(const struct port *port)
 {
-	return port->stats;
+	struct port_stats stats = port->stats;
+
+	/* Of accesses that nobody saw there is no number. */
+	if (port->direct)
+		stats.mmio_reads = stats.mmio_writes = DEVICE_UNCOUNTED;
+	return stats;
 }

@@ -178,11 +178,15 @@ int port_neighbour(struct port *port, uint64_t times, struct error *err)
 
 static void unplug(void *opaque)
 {
-	struct port *port = opaque;
+	struct transition *transition = opaque;
+	struct port *port = transition->port;
+	const struct device_ops *ops = port->device->ops;
 
 	__atomic_store_n(&port->unplugged, true, __ATOMIC_RELEASE);
-	if (port->device->ops->pulled_out)
-		port->device->ops->pulled_out(port->device);
+	bus_trap(port);
+	transition->result = ops->eject ? ops->eject(port->device, transition->err) : 0;
+	if (ops->pulled_out)
+		ops->pulled_out(port->device);
 	interrupt_signal(&port->line.interrupt, false);
 }
 
@@ -204,8 +208,8 @@ int port_surprise_remove(struct port *port, struct error *err)
 	unsigned left = 0;
 	int status;
 
-	if (!cpu_call(0, unplug, port))
-		return error_set(err, "the machine died: %s", cpu_death());
+	if (run_transition(port, unplug, false, err))
+		return -1;
 	status = adapter_request(port, SRB_FUNCTION_PNP, StorSurpriseRemoval, 0);
 	if (status != SRB_STATUS_SUCCESS)
 		return step_failed(err, "the surprise removal", status);
