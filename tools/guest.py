@@ -116,7 +116,7 @@ def physical_memory(places):
 def command_line(places):
     """What the kernel has to be told, with physical memory that it leaves alone there."""
     reserved = ",".join(f"{RESERVED_MIB // 3}M${place:#x}" for place in places)
-    return (f"console=ttyS0 quiet loglevel=3 panic=-1 intel_iommu=on memmap={reserved} "
+    return (f"console=ttyS0 quiet loglevel=3 panic=-1 no_timer_check intel_iommu=on memmap={reserved} "
             f"aero.memory={physical_memory(places)}")
 
 
@@ -187,6 +187,7 @@ class Disk:
     properties: dict = dataclasses.field(default_factory=dict)  # of -device
     block: dict = dataclasses.field(default_factory=dict)  # of its node
     bad_sectors: tuple = ()  # that give EIO
+    iops: int = 0  # requests a second at most; 0: any
     on_root_complex: bool = False  # no port before it, which also means that it cannot be pulled out
     watched: bool = False  # its interrupts are looked at from outside
     number: int = 0
@@ -212,13 +213,17 @@ class Disk:
             rules = [{"event": "none", "iotype": kind, "sector": sector, "errno": 5}
                      for sector in self.bad_sectors for kind in ("read", "write")]
             file = {"driver": "blkdebug", "image": file, "inject-error": rules, **self.block}
+        if self.iops:
+            return {"driver": "throttle", "node-name": f"medium{self.number}", "throttle-group": f"group{self.number}",
+                    "file": {"driver": "raw", "file": file, **self.block}}
         return {"driver": "raw", "node-name": f"medium{self.number}", "file": file, **self.block}
 
     def words(self, path):
         port = [] if self.on_root_complex else [
             "-device", f"pcie-root-port,id=port{self.number},chassis={self.number + 1},bus=pcie.0,"
             f"addr={FIRST_SLOT + self.number:#x}"]
-        return ["-blockdev", json.dumps(self.node(path)), *port, "-device", json.dumps(self.device())]
+        limit = ["-object", f"throttle-group,id=group{self.number},x-iops-total={self.iops}"] if self.iops else []
+        return [*limit, "-blockdev", json.dumps(self.node(path)), *port, "-device", json.dumps(self.device())]
 
 
 def accelerator(kernel):
@@ -243,7 +248,7 @@ def boots_by_kvm(kernel):
 class Guest:
     """A boot, from the start of QEMU to its end. `job` is a shell script, run by the guest's init."""
 
-    def __init__(self, image, directory, disks, job, *, append="", deadline=120):
+    def __init__(self, image, directory, disks, job, *, files=(), append="", deadline=120):
         self.directory, self.disks, self.deadline = directory, list(disks), deadline
         for number, disk in enumerate(self.disks):
             disk.number = number
@@ -254,7 +259,7 @@ class Guest:
         self.accelerator = accelerator(kernel)
         self.begin = time.monotonic()
         self._places = None
-        self._process = subprocess.Popen(self._command(kernel, self._initramfs(initramfs, job), append),
+        self._process = subprocess.Popen(self._command(kernel, self._initramfs(initramfs, job, files), append),
                                          stdin=subprocess.DEVNULL, stdout=(directory / "qemu.log").open("wb"),
                                          stderr=subprocess.STDOUT)
         try:
@@ -271,12 +276,14 @@ class Guest:
     def _image(self, disk):
         return self.directory / f"{disk.name}.img"
 
-    def _initramfs(self, initramfs, job):
+    def _initramfs(self, initramfs, job, files):
         """The kernel takes archives one behind the other."""
         tree = self.directory / "job"
         tree.mkdir()
         if job is not None:
             (tree / "job").write_text(job)
+        for path in files:
+            copy(path, tree / path.name)
         pack(tree, self.directory / "job.cpio")
         whole = self.directory / "initramfs.cpio"
         whole.write_bytes(initramfs.read_bytes() + (self.directory / "job.cpio").read_bytes())

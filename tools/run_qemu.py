@@ -22,6 +22,8 @@ INTERRUPTS = ("intx", "msix:2")
 PLATFORM = {"iommu_platform": True}
 DEFAULT_SIZE = 64 * MIB  # of a scenario's disk that says nothing else
 DISKS_PER_BOOT = 24
+FULL_MIB = 2048
+LOAD_DEADLINE = 3600  # seconds for that, which takes minutes
 ECAM = 0xB0000000  # of q35, as the firmware sets it up
 MSIX_CAPABILITY, MSIX_ENABLE = 0x11, 0x8000
 
@@ -181,6 +183,7 @@ class Job:
     def __init__(self):
         self.lines = [FUNCTIONS]
         self.runs = []
+        self.files = []  # that the guest gets besides
 
     def add(self, run, *lines):
         self.runs.append(run)
@@ -248,7 +251,7 @@ class Watched(guest.Guest):
 
 def boot(image, name, disks, job, deadline):
     begin = time.monotonic()
-    with Watched(image, guest.BUILT / name, disks, job.text(), deadline=deadline) as machine:
+    with Watched(image, guest.BUILT / name, disks, job.text(), files=job.files, deadline=deadline) as machine:
         said = machine.wait()
     outcomes = list(job.outcomes(said))
     print(f"{name}: {len(job.runs)} runs on {len(disks)} devices by {machine.accelerator} in "
@@ -288,26 +291,129 @@ def run_scenarios(image, name, scenarios, architectures, interrupts, seed, deadl
     return outcomes
 
 
-def main():
+# ---- what QEMU does to a disk while it works ----
+
+def load_scenario(directory, mib):
+    """A scenario whose verified load moves about that much, whatever else the load does beside it."""
+    text = (f"# {mib} MiB of mixed load come back complete and unmixed\nlimit {LOAD_DEADLINE}\ndisk 1G\noption cpus 2\nstart\n"
+            f"load {mib * 8} depth 32 mix 50 bytes 262144\nexpect busy == 0\nexpect resets == 0\nexpect timeouts == 0\n")
+    path = directory / f"load-of-{mib}-mib.scn"
+    path.write_text("# SPDX-License-Identifier: MIT OR Apache-2.0\n" + text)
+    return path
+
+
+def own_disks():
+    """By name: a device of QEMU's as it comes, off and on the IOMMU, at a port and on the root complex; and bad ones."""
+    disks = {
+        "at a port, platform on": guest.Disk(1 << 30, dict(PLATFORM)),
+        "at a port, platform off": guest.Disk(1 << 30),
+        "on the root complex, platform on": guest.Disk(1 << 30, dict(PLATFORM), on_root_complex=True),
+        "on the root complex, platform off": guest.Disk(1 << 30, on_root_complex=True),
+        "bad sector": guest.Disk(properties={**PLATFORM, "rerror": "report", "werror": "report"}, bad_sectors=(131001,)),
+        "throttled": guest.Disk(properties=dict(PLATFORM), iops=100),
+    }
+    for number, disk in enumerate(disks.values()):
+        disk.number, disk.watched = number, True
+    return disks
+
+
+PULLED = ("test-a-device-pulled-out-under-load-returns-every-request",
+          "test-a-device-pulled-out-after-hibernation-returns-every-request")
+
+
+def run_own(image, mib, architectures, interrupts, seed, deadline):
+    """Load of that much in each combination; errors, throttling, resizes and removal; and whether MSI-X is on."""
+    disks, job = own_disks(), Job()
+    (guest.BUILT / "made").mkdir(parents=True, exist_ok=True)
+    load = load_scenario(guest.BUILT / "made", mib)
+    job.files.append(load)
+    for architecture in architectures:
+        for mode in interrupts:
+            def add(name, disk, path, size=DEFAULT_SIZE):
+                job.add(f"{architecture} {mode} {name}", f"tell fresh $(function_at {disk.slot}) {size}",
+                        command(architecture, mode, disk, Scenario(path), seed, f"/{path.name}" if path == load else None))
+
+            for name, disk in list(disks.items())[:4]:
+                add(f"load of {mib} MiB {name}", disk, load, 1 << 30)
+            add("bad sector", disks["bad sector"], ERRORS / "test-an-error-of-the-host-s-is-that-request-s-alone.scn")
+            add("throttled", disks["throttled"], ERRORS / "test-a-throttled-disk-costs-time-and-nothing-else.scn")
+            for name in PULLED:
+                add(name, disks["at a port, platform on"], SCENARIOS / f"{name}.scn")
+    outcomes, machine = boot(image, "own", list(disks.values()), job, deadline)
+    outcomes += [judge_msix(run, machine.seen.get(run, set())) for run in job.runs if " load of " in run]
+    errors = [event for event in machine.monitor.events if event["event"] == "BLOCK_IO_ERROR"]
+    outcomes.append(Outcome("own", "PASS" if errors and all(event["data"]["action"] == "report" for event in errors)
+                            else "FAIL", f"QEMU reported {len(errors)} errors to the guest"))
+    for one in outcomes[len(job.runs):]:
+        print(f"  {one.verdict} {one.run}: {one.text}", flush=True)
+    return outcomes
+
+
+def run_load(image, mib, seed):
+    """Load of that much, once."""
+    disk, job = guest.Disk(1 << 30, dict(PLATFORM)), Job()
+    (guest.BUILT / "made").mkdir(parents=True, exist_ok=True)
+    load = load_scenario(guest.BUILT / "made", mib)
+    job.files.append(load)
+    job.add(f"x64 msix:2 load of {mib} MiB", command("x64", "msix:2", disk, Scenario(load), seed, f"/{load.name}"))
+    return boot(image, "load", [disk], job, LOAD_DEADLINE)[0]
+
+
+def judge_msix(run, seen):
+    """MSI-X is off before a driver starts and after it: on at some time, or never."""
+    wanted = "msix" in run.split()[1]
+    enabled = True in seen
+    return Outcome(run, "PASS" if enabled == wanted and seen else "FAIL",
+                   f"MSI-X {'was' if enabled else 'was never'} enabled according to QEMU")
+
+
+def run_selftest(image, architecture):
+    """Its lines."""
+    disk = guest.Disk(properties=dict(PLATFORM))
+    with guest.Guest(image, guest.BUILT / "selftest", [disk], None, deadline=180,
+                     append=f"aero.arch={architecture} aero.memory={guest.RESERVED_MIB} aero.expect-msi=1") as machine:
+        said = machine.wait().replace("\r", "")
+    return re.findall(r"^(?:AERO_VIRTIO_SELFTEST|virtio-blk-).*", said, re.MULTILINE)
+
+
+def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", default="", help="part of the names of scenarios")
-    parser.add_argument("--architectures", default="x64,x86")
-    parser.add_argument("--interrupts", default="intx,msix:2")
+    parser.add_argument("--load-mib", type=int, default=64, metavar="N", help="verified load of each combination (64)")
+    parser.add_argument("--full", action="store_true", help="and a verified load of 2 GiB")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="what chance decides in storhost (1)")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only scenarios whose names have that in them")
+    parser.add_argument("--reasons", action="store_true", help="which scenarios do not apply, and why; nothing is run")
     arguments = parser.parse_args()
-    image = guest.build()
+    if not 1 <= arguments.load_mib <= 65536:
+        parser.error("--load-mib is a number from 1 to 65536")
+    return arguments
+
+
+def main():
+    arguments = parse_arguments()
     scenarios, reasons = applicable(sorted(path for path in SCENARIOS.glob("*.scn") if arguments.only in path.name))
-    outcomes = run_scenarios(image, "scenarios", scenarios, arguments.architectures.split(","),
-                             arguments.interrupts.split(","), arguments.seed, 1200)
-    print(len(scenarios), "apply", len(reasons), "do not")
-    for name, reason in reasons.items():
-        print("  ", name, reason)
-    sys.exit(any(one.verdict == "FAIL" for one in outcomes))
+    if arguments.reasons:
+        for name, reason in reasons.items():
+            print(f"{name}: {reason}")
+        return 0
+    image = guest.build()
+    architectures = list(ARCHITECTURES)
+    outcomes = run_load(image, FULL_MIB, arguments.seed) if arguments.full else []
+    outcomes += run_own(image, arguments.load_mib, architectures, INTERRUPTS, arguments.seed, 1800)
+    for architecture in architectures:
+        outcomes += run_scenarios(image, f"scenarios-{architecture}", scenarios, [architecture], INTERRUPTS,
+                                  arguments.seed, 1800)
+    verdicts = {verdict: sum(one.verdict == verdict for one in outcomes) for verdict in ("PASS", "FAIL", "SKIP")}
+    print(f"{verdicts['PASS']} passed, {verdicts['FAIL']} failed, {verdicts['SKIP']} skipped; "
+          f"{len(reasons)} scenarios do not apply (--reasons)")
+    lines = run_selftest(image, "x86") and run_selftest(image, "x64")
+    print("\n".join(lines))
+    return 1 if verdicts["FAIL"] or lines[-1:] != ["AERO_VIRTIO_SELFTEST|RESULT|PASS"] else 0
 
 
 if __name__ == "__main__":
     try:
-        main()
+        sys.exit(main())
     except guest.Failed as error:
         print(f"run_qemu.py: {error}", file=sys.stderr)
         sys.exit(1)

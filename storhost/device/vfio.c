@@ -236,6 +236,14 @@ static void set_mode(struct vfio *vfio, enum irq_mode mode)
 	vfio->mode = mode;
 }
 
+/* As after power-on. */
+static void forget_interrupts(struct vfio *vfio)
+{
+	vfio->mode = IRQ_NONE;
+	vfio->msix_control &= MSIX_ENTRIES;
+	memset(vfio->entry, 0, sizeof(vfio->entry));
+}
+
 static void deliver(struct vfio *vfio, unsigned vector)
 {
 	struct entry *entry = &vfio->entry[vector];
@@ -445,8 +453,7 @@ static void vfio_power_cycle(struct device *dev)
 		return;
 	pthread_mutex_lock(&vfio->lock);
 	set_mode(vfio, IRQ_NONE);
-	vfio->msix_control &= MSIX_ENTRIES;
-	memset(vfio->entry, 0, sizeof(vfio->entry));
+	forget_interrupts(vfio);
 	/* A function that cannot be reset alone is at least stopped, which needs its registers. */
 	config_set(vfio, PCI_COMMAND, 2, COMMAND_MEMORY);
 	stop_virtio(vfio);
@@ -572,7 +579,8 @@ static void let_go(struct vfio *vfio)
 	if (vfio->container >= 0)
 		close(vfio->container);
 	vfio->container = vfio->group = vfio->fd = -1;
-	vfio->mapped = false;
+	vfio->mapped = vfio->decodes = false;
+	forget_interrupts(vfio);
 }
 
 /* Whoever can pulls it out, with what it has in flight: Linux asks us to let it go, and waits for that. */
