@@ -16,6 +16,7 @@ import guest
 
 MIB = guest.MIB
 SCENARIOS = guest.REPOSITORY / "storhost" / "tests" / "scenarios"
+MADE = guest.BUILT / "made"
 ERRORS = guest.REPOSITORY / "storhost" / "tests" / "qemu"
 ARCHITECTURES = {"x64": "storhost", "x86": "storhost-x86"}
 INTERRUPTS = ("intx", "msix:2")
@@ -161,6 +162,12 @@ MEMORY = str(guest.RESERVED_MIB)
 PHYSICAL = guest.physical_memory(guest.RESERVED_AT)
 
 
+def steps(architecture, interrupts, disk, scenario, seed, file=None):
+    """Lines for a job: a new medium, and the scenario on it."""
+    fresh = [] if scenario.read_only else [f"tell fresh $(function_at {disk.slot}) {scenario.size}"]
+    return [*fresh, command(architecture, interrupts, disk, scenario, seed, file)]
+
+
 def command(architecture, interrupts, disk, scenario, seed, file=None):
     words = [word for word in scenario.words if word]
     spec = f"vfio:$(function_at {disk.slot}),control=/dev/ttyS1" + (f",has={'/'.join(words)}" if words else "")
@@ -283,9 +290,7 @@ def run_scenarios(image, name, scenarios, architectures, interrupts, seed, deadl
                     if (scenario.interrupts and mode != interrupts[0]) or scenario.architecture not in ("", architecture):
                         continue
                     disk = disks[part.index(scenario.key())]
-                    resize = [] if scenario.read_only else [f"tell fresh $(function_at {disk.slot}) {scenario.size}"]
-                    job.add(f"{architecture} {mode} {scenario.name}", *resize,
-                            command(architecture, mode, disk, scenario, seed))
+                    job.add(f"{architecture} {mode} {scenario.name}", *steps(architecture, mode, disk, scenario, seed))
         more, _ = boot(image, f"{name}{start // DISKS_PER_BOOT or ''}", disks, job, deadline)
         outcomes += more
     return outcomes
@@ -324,17 +329,17 @@ PULLED = ("test-a-device-pulled-out-under-load-returns-every-request",
 def run_own(image, mib, architectures, interrupts, seed, deadline):
     """Load of that much in each combination; errors, throttling, resizes and removal; and whether MSI-X is on."""
     disks, job = own_disks(), Job()
-    (guest.BUILT / "made").mkdir(parents=True, exist_ok=True)
-    load = load_scenario(guest.BUILT / "made", mib)
+    MADE.mkdir(parents=True, exist_ok=True)
+    load = load_scenario(MADE, mib)
     job.files.append(load)
     for architecture in architectures:
         for mode in interrupts:
-            def add(name, disk, path, size=DEFAULT_SIZE):
-                job.add(f"{architecture} {mode} {name}", f"tell fresh $(function_at {disk.slot}) {size}",
-                        command(architecture, mode, disk, Scenario(path), seed, f"/{path.name}" if path == load else None))
+            def add(name, disk, path):
+                job.add(f"{architecture} {mode} {name}",
+                        *steps(architecture, mode, disk, read_scenario(path), seed, f"/{path.name}" if path == load else None))
 
             for name, disk in list(disks.items())[:4]:
-                add(f"load of {mib} MiB {name}", disk, load, 1 << 30)
+                add(f"load of {mib} MiB {name}", disk, load)
             add("bad sector", disks["bad sector"], ERRORS / "test-an-error-of-the-host-s-is-that-request-s-alone.scn")
             add("throttled", disks["throttled"], ERRORS / "test-a-throttled-disk-costs-time-and-nothing-else.scn")
             for name in PULLED:
@@ -352,10 +357,10 @@ def run_own(image, mib, architectures, interrupts, seed, deadline):
 def run_load(image, mib, seed):
     """Load of that much, once."""
     disk, job = guest.Disk(1 << 30, dict(PLATFORM)), Job()
-    (guest.BUILT / "made").mkdir(parents=True, exist_ok=True)
-    load = load_scenario(guest.BUILT / "made", mib)
+    MADE.mkdir(parents=True, exist_ok=True)
+    load = load_scenario(MADE, mib)
     job.files.append(load)
-    job.add(f"x64 msix:2 load of {mib} MiB", command("x64", "msix:2", disk, Scenario(load), seed, f"/{load.name}"))
+    job.add(f"x64 msix:2 load of {mib} MiB", *steps("x64", "msix:2", disk, read_scenario(load), seed, f"/{load.name}"))
     return boot(image, "load", [disk], job, LOAD_DEADLINE)[0]
 
 

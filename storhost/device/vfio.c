@@ -605,14 +605,16 @@ static int open_all(struct vfio *vfio, struct error *err);
 
 static int plug_in(struct vfio *vfio, struct error *err)
 {
-	char driver[40];
+	struct error why;
 
 	if ((tell(vfio, "plug", 0, err) || hear(vfio, "plug", err)))
 		return -1;
-	for (unsigned i = 0; i < ARRIVAL_POLLS && read_link(vfio, "driver", driver, sizeof(driver)); i++)
-		usleep(ARRIVAL_POLL_US);
 	vfio->ejected = false;
-	return open_all(vfio, err);
+	for (unsigned i = 0; i < ARRIVAL_POLLS && open_all(vfio, &why); i++) {
+		let_go(vfio);
+		usleep(ARRIVAL_POLL_US);
+	}
+	return vfio->fd < 0 ? error_set(err, "%s is not back: %s", vfio->name, why.text) : 0;
 }
 
 static const struct device_stats *vfio_stats(struct device *dev)
