@@ -98,7 +98,8 @@ static unsigned memory_ranges(struct device_memory *ranges)
 	unsigned n;
 
 	for (n = 0; n < RANGES && phys_range(n, &range); n++)
-		ranges[n] = (struct device_memory){ range.address, range.length, range.host, range.fd, range.offset };
+		ranges[n] = (struct device_memory){ range.address, range.length, range.host,
+						    range.fd,      range.offset, range.physical };
 	return n;
 }
 
@@ -119,7 +120,7 @@ int prober_start(struct prober *p, struct device *dev, uint64_t seed, struct ver
 	p->dev = dev;
 	p->verdicts = verdicts;
 	p->random = seed;
-	if (phys_start(RAM_BYTES, seed, err))
+	if (phys_start(RAM_BYTES, NULL, seed, err))
 		return -1;
 	bus.memory = ranges;
 	bus.memory_count = memory_ranges(ranges);

@@ -17,6 +17,8 @@
 /* A machine that follows a schedule is started thousands of times: it is a small one. */
 #define RAM_BYTES_SMALL ((uint64_t)48 << 20)
 #define SRBS_SMALL 32u
+#define RAM_MIB_LEAST 48u
+#define RAM_MIB_MOST 1024u
 
 static uint64_t random_seed(void)
 {
@@ -35,8 +37,9 @@ void machine_defaults(struct machine_options *options)
 	options->port.messages = 2;
 	options->port.slot = 3;
 	options->port.dump_memory = PORT_DUMP_MEMORY;
+	options->memory = RAM_BYTES;
 	options->cpus.cpus = 1;
-	options->ram = RAM_BYTES;
+	options->memory = RAM_BYTES;
 	options->cpus.seed = random_seed();
 	options->cpus.watchdog = 20;
 }
@@ -133,7 +136,7 @@ static int set_watchdog(struct machine_options *options, const char *value, stru
 void machine_schedule(struct machine_options *options, struct schedule *schedule)
 {
 	options->cpus.schedule = schedule;
-	options->ram = RAM_BYTES_SMALL;
+	options->memory = RAM_BYTES_SMALL;
 }
 
 static int set_schedule(struct machine_options *options, const char *value, struct error *err)
@@ -169,6 +172,28 @@ static int set_ring_points(struct machine_options *options, const char *value, s
 	if (parse_number("ring-points", value, 0, 1, &points, err))
 		return -1;
 	options->port.ring_points = points;
+	return 0;
+}
+
+/* SIZE[@ADDRESS,ADDRESS,ADDRESS], the size in MiB. */
+static int set_memory(struct machine_options *options, const char *value, struct error *err)
+{
+	uint64_t at[PHYS_RANGES] = { 0 };
+	char *end;
+	uint64_t size = strtoull(value, &end, 10);
+	unsigned count = 0;
+
+	for (; *end == (count ? ',' : '@') && count < PHYS_RANGES; count++)
+		at[count] = strtoull(end + 1, &end, 0);
+	if (*end || size < RAM_MIB_LEAST || size > RAM_MIB_MOST || (count && count < PHYS_RANGES) ||
+	    (count && (!at[0] || at[0] >> 32 || (at[0] | at[1] | at[2]) % PHYS_PAGE)))
+		return error_set(
+			err,
+			"memory is a number of MiB from %u to %u, which @ADDRESS,ADDRESS,ADDRESS may follow, the first "
+			"below 4 GiB; not '%s'",
+			RAM_MIB_LEAST, RAM_MIB_MOST, value);
+	options->memory = size << 20;
+	memcpy(options->memory_at, at, sizeof(at));
 	return 0;
 }
 
@@ -211,6 +236,8 @@ static const struct machine_option_row {
 	{ "slot", "N", "PCI device number (3)", set_slot },
 	{ "ring-points", "0|1", "1: each access to the ring is a point for a schedule or for chance, too; x64 (0)",
 	  set_ring_points },
+	{ "memory", "MIB", "simulated RAM (1024; x86: 192); @A,B,C: physical memory, a third at each address",
+	  set_memory },
 	{ "dump-memory", "N", "bytes of uncached memory in dump mode (32768)", set_dump_memory },
 	{ "debug", "0|1", "1: print what the driver prints (0)", set_debug },
 };
@@ -317,7 +344,10 @@ int machine_power_on(struct machine *machine, const struct machine_options *opti
 		error_set(err, "%s", lack);
 		return MACHINE_CANNOT;
 	}
-	return phys_start(options->ram, machine->seed ^ 0x7068797300, err) || cpus_start(&options->cpus, err) ? -1 : 0;
+	return phys_start(options->memory, options->memory_at, machine->seed ^ 0x7068797300, err) ||
+			       cpus_start(&options->cpus, err)
+		       ? -1
+		       : 0;
 }
 
 int machine_start(struct machine *machine, const struct machine_options *options, struct error *err)

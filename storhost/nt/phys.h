@@ -27,7 +27,12 @@ enum phys_use {
 	PHYS_BOTH,
 };
 
-int phys_start(uint64_t bytes, uint64_t seed, struct error *err);
+/*
+ * `bytes` of memory, at bus addresses of its own. Or, where at is not NULL and at[0] not 0: in each place of `at` a
+ * third of that, which is physical memory that Linux was told to leave alone (memmap= of its command line).
+ */
+#define PHYS_RANGES 3
+int phys_start(uint64_t bytes, const uint64_t *at, uint64_t seed, struct error *err);
 /* Memory of the same size for another machine: nothing is allocated, and no window is open any more. */
 void phys_restart(uint64_t seed);
 void phys_stop(void);
@@ -50,6 +55,7 @@ struct phys_range {
 	uint64_t address, length, offset;
 	void *host;
 	int fd;
+	bool physical; /* the file is the memory of the machine that storhost runs on, by the same addresses */
 };
 /* False: there is no range n. */
 bool phys_range(unsigned n, struct phys_range *range);

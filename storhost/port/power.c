@@ -209,15 +209,27 @@ int port_neighbour(struct port *port, uint64_t times, struct error *err)
 							 : error_set(err, "the driver did not return: %s", cpu_death());
 }
 
-static void unplug(void *opaque)
+/* Nobody answers any more. */
+static int unplug(struct port *port, struct error *err)
 {
-	struct port *port = opaque;
+	const struct device_ops *ops = port->device->ops;
+	int failed;
 
 	port->unplugged = true;
-	if (port->device->ops->pulled_out)
-		port->device->ops->pulled_out(port->device);
+	bus_trap(port);
+	failed = ops->eject ? ops->eject(port->device, err) : 0;
+	if (ops->pulled_out)
+		ops->pulled_out(port->device);
 	cpu_device_stands(); /* its last access to memory is over */
 	interrupt_signal(&port->line.interrupt, false);
+	return failed;
+}
+
+static void unplug_run(void *opaque)
+{
+	struct transition *transition = opaque;
+
+	transition->result = unplug(transition->port, transition->err);
 }
 
 static void removal_over(struct work *work)
@@ -259,8 +271,9 @@ static void removal_found(struct work *work)
 void power_vanish(struct port *port)
 {
 	static const uint64_t delays[] = { 0, 300, 20000, 3000000, 95000000 };
+	struct error ignored;
 
-	unplug(port);
+	unplug(port, &ignored);
 	if (!port->dump)
 		timer_set(&port->removal_timer, delays[inject_random() % 5], removal_found);
 }
@@ -296,8 +309,8 @@ int port_surprise_remove(struct port *port, struct error *err)
 
 	if (!port->started)
 		return 0;
-	if (!cpu_call(0, unplug, port))
-		return error_set(err, "the machine died: %s", cpu_death());
+	if (run_transition(port, unplug_run, false, err))
+		return -1;
 	timer_cancel(&port->removal_timer);
 	if (!port->removal_sent)
 		removal_send(port);

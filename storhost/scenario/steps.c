@@ -623,6 +623,9 @@ static int read_back(struct run *run, struct error *err)
 
 	if (run->state != STATE_RUNNING && step_start(run, &start, err))
 		return -1;
+	/* It may have been resized since it was attached. */
+	if (disk_refresh(run->host->attached(run->host->opaque), err))
+		return -1;
 	data = malloc((size_t)TOUCHED_MAX * run->block_size);
 	if (!data)
 		return error_set(err, "there is no memory");
