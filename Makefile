@@ -8,10 +8,11 @@ cmake --preset $(1) >build/$(1).log 2>&1 || { cat build/$(1).log; exit 1; }
 cmake --build --preset $(1)
 endef
 
-.PHONY: help run test matrix soak drivers host docs checks format clean
+.PHONY: help run run-qemu test matrix soak drivers host docs checks format clean
 
 help:
 	@echo 'make run      real job: a file system written and read through the Windows 7 driver'
+	@echo 'make run-qemu the drivers on QEMU'"'"'s own virtio-blk-pci, in a small guest'
 	@echo 'make test     everything that can be proved here; the last line counts'
 	@echo 'make matrix   every interrupt grant, queue, block size, feature and processor count together'
 	@echo 'make soak     a week of each architecture: load, resets, removals, sleeps, resizes, faults'
@@ -26,6 +27,9 @@ help:
 
 run: deps-run drivers-x64-fre host
 	@tools/run.py
+
+run-qemu: deps-guest drivers host
+	@tools/run_qemu.py $(RUN_QEMU)
 
 test: deps-test
 	@ci/test
@@ -61,6 +65,6 @@ clean:
 
 # One installer, one build at a time: each build uses all processors by itself.
 .NOTPARALLEL:
-.PHONY: $(DRIVERS) deps-build deps-run deps-test
-deps-build deps-run deps-test:
+.PHONY: $(DRIVERS) deps-build deps-run deps-guest deps-test
+deps-build deps-run deps-guest deps-test:
 	@tools/install-deps.sh $(@:deps-%=%)
