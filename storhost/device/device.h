@@ -69,7 +69,7 @@ struct device_bus {
 	 */
 	const struct device_memory *memory;
 	unsigned memory_count;
-	/* Whether the driver has requests that it has not given back. */
+	/* Whether the driver has requests that it has not given back; NULL: nobody knows. */
 	bool (*expects)(void *opaque);
 };
 
@@ -114,6 +114,8 @@ struct device_ops {
 
 	/* What follows may be NULL. */
 
+	/* What its options ask for, which is for somebody else to say, and is not so; NULL: nothing. */
+	const char *(*lacks)(struct device *dev);
 	/* The bus is there: called by each device_attach, of which the last one holds. */
 	int (*attached)(struct device *dev, struct error *err);
 	/*

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "device/plugin.h"
 #include "device/vhost_user.h"
 #include "device/vfio.h"
 
@@ -97,7 +98,16 @@ static const struct device_kind kinds[] = {
 	  .own_disk = true,
 	  .defaults = vhost_user_defaults,
 	  .parse = vhost_user_parse,
+	  .check = vhost_user_check,
 	  .open = vhost_user_open },
+	{ .name = "so",
+	  .place = "FILE",
+	  .meaning = "a device model in a shared object (include/storhost-device.h); OPTION: as it pleases",
+	  .path = true,
+	  .forgets = true,
+	  .parse = plugin_parse,
+	  .check = plugin_check,
+	  .open = plugin_open },
 	{ .name = "vfio",
 	  .place = "BUS:DEVICE.FUNCTION",
 	  .meaning =
@@ -196,6 +206,11 @@ int device_parse(struct device_choice *choice, const char *spec, struct error *e
 	return rc;
 }
 
+int device_check(const struct device_choice *choice, struct error *err)
+{
+	return choice->kind->check ? choice->kind->check(choice, err) : 0;
+}
+
 struct device *device_create(const struct device_choice *choice, const char *disk, struct error *err)
 {
 	return choice->kind->open(choice, disk, err);
@@ -215,7 +230,7 @@ void device_offer_msi(struct device_choice *choice, unsigned messages)
 
 bool device_forgets(const struct device_choice *choice)
 {
-	return choice->kind == &kinds[0] && choice->model.volatile_percent;
+	return choice->kind->forgets || choice->model.volatile_percent;
 }
 
 void device_help(FILE *out)

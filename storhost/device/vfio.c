@@ -458,7 +458,7 @@ static bool vfio_running(struct device *dev)
 
 static bool vfio_busy(struct device *dev)
 {
-	return dev->bus.expects(dev->bus.opaque);
+	return dev->bus.expects && dev->bus.expects(dev->bus.opaque);
 }
 
 /* Bounded: of a device that does not stop we have the IOMMU. */

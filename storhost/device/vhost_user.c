@@ -74,7 +74,10 @@ struct vhost_user {
 	bool changed;                      /* the configuration has */
 	bool blamed;                       /* the ring's memory was found wanting */
 	uint8_t shown[VHOST_CONFIG_BYTES]; /* the configuration as the driver sees it */
-	int kick_fd, call_fd, wake_fd;     /* eventfds; wake_fd: of the thread */
+	uint8_t writeback;                 /* of it, as the back end had it at first */
+	bool lacks;                        /* something that was asked for: lack says what */
+	struct error lack;
+	int kick_fd, call_fd, wake_fd; /* eventfds; wake_fd: of the thread */
 };
 
 static struct vhost_user *of(struct device *dev)
@@ -472,11 +475,28 @@ static bool await_stop(struct vhost_user *vu, unsigned seconds)
 	return vu->work == WORK_NONE;
 }
 
+/* A reset takes back what the driver has chosen for the cache, which a back end would keep. [virtio 5.2.5] */
+static void restore_cache(struct vhost_user *vu)
+{
+	unsigned at = offsetof(struct virtio_blk_config, writeback);
+	struct error err;
+
+	if (vu->shown[at] == vu->writeback)
+		return;
+	if (is_there(vu) && vu->work == WORK_NONE && vhost_write_config(&vu->vhost, at, vu->writeback, &err))
+		back_end_gone(vu);
+	vu->shown[at] = vu->vhost.config[at] = vu->writeback;
+}
+
 /* A back end that is soon done is done at once; how long a driver waits for one that is not is the driver's affair. */
 static bool vu_stop(void *opaque)
 {
+	bool stopped;
+
 	begin_stop(opaque);
-	return await_stop(opaque, RESET_S);
+	stopped = await_stop(opaque, RESET_S);
+	restore_cache(opaque);
+	return stopped;
 }
 
 static const struct virtio_pci_type vu_type = {
@@ -599,8 +619,10 @@ static bool vu_running(struct device *dev)
 static void stop_now(struct vhost_user *vu)
 {
 	begin_stop(vu);
-	if (await_stop(vu, POWER_OFF_S))
+	if (await_stop(vu, POWER_OFF_S)) {
+		restore_cache(vu);
 		return;
+	}
 	fprintf(stderr, "storhost: the vhost-user back end at '%s' does not stop\n", vu->path);
 	back_end_gone(vu);
 }
@@ -652,6 +674,11 @@ static int vu_fault(struct device *dev, const char *spec, struct error *err)
 		virtio_pci_set_registers(&vu->vp, options.pci.registers);
 	pthread_mutex_unlock(&vu->lock);
 	return 0;
+}
+
+static const char *vu_lacks(struct device *dev)
+{
+	return of(dev)->lacks ? of(dev)->lack.text : NULL;
 }
 
 static int vu_attached(struct device *dev, struct error *err)
@@ -707,6 +734,7 @@ static const struct device_ops vu_ops = {
 	.power_cycle = vu_power_cycle,
 	.stats = vu_stats,
 	.destroy = vu_destroy,
+	.lacks = vu_lacks,
 	.attached = vu_attached,
 	.busy = vu_busy,
 	.pulled_out = vu_pulled_out,
@@ -715,14 +743,80 @@ static const struct device_ops vu_ops = {
 
 /* ---- construction ---- */
 
-/* Whether the options differ in what only the contract device has. */
-static bool differ_behind(const struct virtio_blk_options *one, const struct virtio_blk_options *other)
-{
-	struct virtio_blk_options same = *one;
+/* What a back end decides: options ask for it, and it is so or not. */
+static const struct {
+	const char *key;
+	size_t option, option_size, config, config_size;
+} asked[] = {
+#define ASKED(key, o, c)                                                                                               \
+	{ key, offsetof(struct virtio_blk_options, o), sizeof(((struct virtio_blk_options *)0)->o),                    \
+	  offsetof(struct virtio_blk_config, c), sizeof(((struct virtio_blk_config *)0)->c) }
+	ASKED("seg-max", seg_max, seg_max),
+	ASKED("blk-size", blk_size, blk_size),
+	ASKED("size-max", size_max, size_max),
+	ASKED("physical-exp", physical_exp, topology.physical_block_exp),
+	ASKED("alignment", alignment, topology.alignment_offset),
+	ASKED("min-io", min_io, topology.min_io_size),
+	ASKED("opt-io", opt_io, topology.opt_io_size),
+	ASKED("discard-sectors", discard_sectors, max_discard_sectors),
+	ASKED("discard-seg", discard_seg, max_discard_seg),
+	ASKED("discard-alignment", discard_alignment, discard_sector_alignment),
+	ASKED("zeroes-sectors", zeroes_sectors, max_write_zeroes_sectors),
+	ASKED("zeroes-seg", zeroes_seg, max_write_zeroes_seg),
+	ASKED("zeroes-may-unmap", zeroes_may_unmap, write_zeroes_may_unmap),
+};
 
-	same.pci = other->pci;
-	return memcmp(&same, other, sizeof(same)) || one->pci.suppress_doorbells != other->pci.suppress_doorbells ||
-	       one->pci.always_signal != other->pci.always_signal || one->pci.num_queues != other->pci.num_queues;
+#define ASKED_ROWS (sizeof(asked) / sizeof(asked[0]))
+
+/* Whether the options say something of what a vhost-user device has not. What any device may do at will is no matter. */
+static bool is_beyond(const struct virtio_blk_options *options)
+{
+	struct virtio_blk_options rest = *options, none;
+
+	virtio_blk_defaults(&none);
+	rest.pci = none.pci;
+	rest.reorder = none.reorder;
+	rest.outstanding = none.outstanding;
+	rest.batch = none.batch;
+	rest.used_len = none.used_len;
+	rest.read_only = none.read_only;
+	for (size_t i = 0; i < ASKED_ROWS; i++)
+		memcpy((char *)&rest + asked[i].option, (char *)&none + asked[i].option, asked[i].option_size);
+	return memcmp(&rest, &none, sizeof(rest)) || options->pci.always_signal != none.pci.always_signal ||
+	       options->pci.num_queues != none.pci.num_queues;
+}
+
+static uint64_t number_at(const void *base, size_t offset, size_t size)
+{
+	uint64_t value = 0;
+
+	memcpy(&value, (const char *)base + offset, size);
+	return value;
+}
+
+static void find_lack(struct vhost_user *vu, const struct device_choice *choice)
+{
+	struct virtio_blk_options none;
+
+	virtio_blk_defaults(&none);
+	vu->lacks = choice->wanted & ~vu->vp.options.features;
+	if (vu->lacks)
+		error_set(&vu->lack, "the back end does not offer the features 0x%llx",
+			  (unsigned long long)(choice->wanted & ~vu->vp.options.features));
+	if (choice->model.read_only && !(vu->vp.options.features & VIRTIO_FEATURE(VIRTIO_BLK_F_RO))) {
+		error_set(&vu->lack, "the back end's disk is not read-only");
+		vu->lacks = true;
+	}
+	for (size_t i = 0; i < ASKED_ROWS; i++) {
+		uint64_t value = number_at(&choice->model, asked[i].option, asked[i].option_size);
+		uint64_t is = number_at(vu->shown, asked[i].config, asked[i].config_size);
+
+		if (value == is || value == number_at(&none, asked[i].option, asked[i].option_size))
+			continue;
+		error_set(&vu->lack, "the back end has %s=%llu and not %llu", asked[i].key, (unsigned long long)is,
+			  (unsigned long long)value);
+		vu->lacks = true;
+	}
 }
 
 void vhost_user_defaults(struct device_choice *choice)
@@ -730,7 +824,7 @@ void vhost_user_defaults(struct device_choice *choice)
 	choice->model.pci.features = BACK_FEATURES;
 }
 
-/* pci.features holds what the driver may see, as far as it is the back end's; a feature cannot be added to one. */
+/* pci.features holds what the driver may see, as far as it is the back end's. */
 int vhost_user_parse(struct device_choice *choice, const char *options, struct error *err)
 {
 	struct virtio_blk_options parsed = choice->model, added = choice->model;
@@ -738,11 +832,22 @@ int vhost_user_parse(struct device_choice *choice, const char *options, struct e
 	added.pci.features = 0;
 	if (virtio_blk_parse(&parsed, options, err) || virtio_blk_parse(&added, options, err))
 		return -1;
-	if (differ_behind(&parsed, &choice->model) || added.pci.features & ~FRONT_FEATURES) {
+	if (is_beyond(&parsed)) {
 		error_set(err, "a vhost-user device cannot be told '%s'", options);
 		return DEVICE_CANNOT;
 	}
 	choice->model = parsed;
+	choice->wanted |= added.pci.features;
+	return 0;
+}
+
+int vhost_user_check(const struct device_choice *choice, struct error *err)
+{
+	struct vhost vhost;
+
+	if (vhost_open(&vhost, choice->place, err))
+		return -1;
+	vhost_close(&vhost);
 	return 0;
 }
 
@@ -777,6 +882,7 @@ struct device *vhost_user_open(const struct device_choice *choice, const char *d
 		return NULL;
 	}
 	memcpy(vu->shown, vu->vhost.config, sizeof(vu->shown));
+	vu->writeback = vu->shown[offsetof(struct virtio_blk_config, writeback)];
 	options.features &= FRONT_FEATURES | (vu->vhost.features & BACK_FEATURES);
 	vu->stats.bytes_read = vu->stats.bytes_written = vu->stats.flushes = DEVICE_UNCOUNTED;
 	vu->stats.discards = vu->stats.zeroes = vu->stats.faults = DEVICE_UNCOUNTED;
@@ -785,5 +891,6 @@ struct device *vhost_user_open(const struct device_choice *choice, const char *d
 		vu_destroy(&vu->dev);
 		return NULL;
 	}
+	find_lack(vu, choice);
 	return &vu->dev;
 }

@@ -21,8 +21,12 @@
 #define VHOST_RETURN_S 30
 
 void vhost_user_defaults(struct device_choice *choice);
-/* Of the keys of virtio_blk_help those of the PCI function; features: -NAME only. */
+/*
+ * Of the keys of virtio_blk_help those of the PCI function. What only the back end decides (block size, limits, offered
+ * features) must be so already, see device_ops.lacks; how requests are ordered and batched is any device's own affair.
+ */
 int vhost_user_parse(struct device_choice *choice, const char *options, struct error *err);
+int vhost_user_check(const struct device_choice *choice, struct error *err);
 struct device *vhost_user_open(const struct device_choice *choice, const char *disk, struct error *err);
 
 #endif

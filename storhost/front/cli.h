@@ -28,6 +28,7 @@ struct cli_command {
 };
 
 int cmd_info(int argc, char **argv);
+int cmd_conform(int argc, char **argv);
 int cmd_imports(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_nbd(int argc, char **argv);

@@ -57,6 +57,7 @@ static uint64_t host_seed(void *opaque)
 static int host_start(void *opaque, const char *disk, struct error *err)
 {
 	struct hosted *hosted = opaque;
+	int failed;
 
 	if (hosted->started) {
 		machine_disable(&hosted->machine);
@@ -64,18 +65,21 @@ static int host_start(void *opaque, const char *disk, struct error *err)
 	}
 	hosted->started = true;
 	hosted->options.disk = disk;
-	return machine_start(&hosted->machine, &hosted->options, err);
+	failed = machine_start(&hosted->machine, &hosted->options, err);
+	return failed == MACHINE_CANNOT ? SCENARIO_CANNOT : failed;
 }
 
 static int host_dump(void *opaque, const char *disk, bool crash, struct error *err)
 {
 	struct hosted *hosted = opaque;
+	int failed;
 
 	if (!hosted->started) {
 		hosted->started = true;
 		hosted->options.disk = disk;
-		if (machine_power_on(&hosted->machine, &hosted->options, err))
-			return -1;
+		failed = machine_power_on(&hosted->machine, &hosted->options, err);
+		if (failed)
+			return failed == MACHINE_CANNOT ? SCENARIO_CANNOT : failed;
 	}
 	hosted->dumping = !machine_dump(&hosted->machine, &hosted->options, crash, err);
 	return hosted->dumping ? 0 : -1;
@@ -204,7 +208,7 @@ static int parse_option(struct run_arguments *arguments, const char *name, const
 	struct error err;
 	int known = machine_option(&arguments->machine, name, value, &err);
 
-	if (known < 0)
+	if (known < 0 || known == MACHINE_CANNOT)
 		return cli_fail(NULL, &err);
 	return known ? cli_usage("there is no option --%s", name) : 0;
 }
@@ -272,7 +276,7 @@ static int load_all(struct run_arguments *arguments)
 	struct pe_file *file;
 	struct error err;
 
-	if (machine_check_driver(&arguments->machine, &err))
+	if (machine_check_driver(&arguments->machine, &err) || device_check(&arguments->machine.device, &err))
 		return cli_fail(NULL, &err);
 	if (!pe_open(arguments->machine.driver, &file, &err)) {
 		arguments->checked = pe_version_flags(file) & VERSION_DEBUG;

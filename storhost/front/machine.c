@@ -298,20 +298,32 @@ static void dump_free(struct machine *machine)
 
 int machine_power_on(struct machine *machine, const struct machine_options *options, struct error *err)
 {
+	uint64_t seed = options->cpus.seed ^ 0x7068797300;
+	const char *lack;
+
 	memset(machine, 0, sizeof(*machine));
 	machine->seed = options->cpus.seed;
 	if (!options->driver || !has_disk(options))
 		return machine_check(options, err);
 	machine->device = create_device(options, err);
-	if (!machine->device || phys_start(options->memory, options->memory_at, machine->seed ^ 0x7068797300, err) ||
-	    cpus_start(&options->cpus, err))
+	if (!machine->device)
 		return -1;
-	return 0;
+	lack = machine->device->ops->lacks ? machine->device->ops->lacks(machine->device) : NULL;
+	if (lack) {
+		error_set(err, "%s", lack);
+		return MACHINE_CANNOT;
+	}
+	if (options->memory_at[0] ? phys_start_at(options->memory, options->memory_at, seed, err)
+				  : phys_start(options->memory, seed, err))
+		return -1;
+	return cpus_start(&options->cpus, err);
 }
 
 int machine_start(struct machine *machine, const struct machine_options *options, struct error *err)
 {
-	return machine_power_on(machine, options, err) || machine_enable(machine, options, err) ? -1 : 0;
+	int failed = machine_power_on(machine, options, err);
+
+	return failed ? failed : machine_enable(machine, options, err);
 }
 
 int machine_dump(struct machine *machine, const struct machine_options *options, bool crash, struct error *err)

@@ -48,11 +48,12 @@ void machine_help(FILE *out);
 int machine_check(const struct machine_options *options, struct error *err);
 /* The same for the driver alone. */
 int machine_check_driver(const struct machine_options *options, struct error *err);
+/* -1; or MACHINE_CANNOT: the device is not what its options ask for. */
 int machine_start(struct machine *machine, const struct machine_options *options, struct error *err);
 /* Disables the device, whose driver is stopped and unloaded, in a machine that goes on; and enables it again. */
 void machine_disable(struct machine *machine);
 int machine_enable(struct machine *machine, const struct machine_options *options, struct error *err);
-/* The computer without a driver; machine_enable may follow. */
+/* The computer without a driver, as machine_start; machine_enable may follow. */
 int machine_power_on(struct machine *machine, const struct machine_options *options, struct error *err);
 /*
  * The driver's dump image is started: after a crash, which finds the machine wherever it is, or for hibernation, after

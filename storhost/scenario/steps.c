@@ -224,6 +224,10 @@ int step_start(struct run *run, const struct step *step, struct error *err)
 	if (run_medium(run, path, sizeof(path), err))
 		return -1;
 	failed = run->host->start(run->host->opaque, path, &why);
+	if (failed == SCENARIO_CANNOT) {
+		*err = why;
+		return failed;
+	}
 	run->state = failed ? STATE_REFUSED : STATE_RUNNING;
 	if (failed)
 		run_note(run, "    refused: %s", why.text);
