@@ -9,12 +9,16 @@
 #include <unistd.h>
 
 #include "nt/phys.h"
-#include "pe/pe.h"
+#include "nt/schedule.h"
+#include "port/image.h"
 #include "verify/verify.h"
 
 #define RAM_BYTES (UINTPTR_MAX > 0xffffffffu ? (uint64_t)1 << 30 : (uint64_t)192 << 20)
 #define RAM_MIB_LEAST 48u
 #define RAM_MIB_MOST 1024u
+/* A machine that follows a schedule is started thousands of times: it is a small one. */
+#define RAM_BYTES_SMALL ((uint64_t)48 << 20)
+#define SRBS_SMALL 32u
 
 static uint64_t random_seed(void)
 {
@@ -33,8 +37,8 @@ void machine_defaults(struct machine_options *options)
 	options->port.messages = 2;
 	options->port.slot = 3;
 	options->port.dump_memory = PORT_DUMP_MEMORY;
-	options->memory = RAM_BYTES;
 	options->cpus.cpus = 1;
+	options->ram = RAM_BYTES;
 	options->cpus.seed = random_seed();
 	options->cpus.watchdog = 20;
 }
@@ -128,6 +132,20 @@ static int set_watchdog(struct machine_options *options, const char *value, stru
 	return 0;
 }
 
+void machine_schedule(struct machine_options *options, struct schedule *schedule)
+{
+	options->cpus.schedule = schedule;
+	options->ram = RAM_BYTES_SMALL;
+}
+
+static int set_schedule(struct machine_options *options, const char *value, struct error *err)
+{
+	struct schedule *schedule = calloc(1, sizeof(*schedule));
+
+	machine_schedule(options, schedule);
+	return schedule ? schedule_parse(schedule, value, err) : error_set(err, "there is no memory");
+}
+
 static int set_parameter(struct machine_options *options, const char *value, struct error *err)
 {
 	if (strlen(value) > 200)
@@ -163,8 +181,18 @@ static int set_memory(struct machine_options *options, const char *value, struct
 			"memory is a number of MiB from %u to %u, which @ADDRESS,ADDRESS,ADDRESS may follow, the first "
 			"below 4 GiB; not '%s'",
 			RAM_MIB_LEAST, RAM_MIB_MOST, value);
-	options->memory = size << 20;
+	options->ram = size << 20;
 	memcpy(options->memory_at, at, sizeof(at));
+	return 0;
+}
+
+static int set_ring_points(struct machine_options *options, const char *value, struct error *err)
+{
+	uint64_t points = 0;
+
+	if (parse_number("ring-points", value, 0, 1, &points, err))
+		return -1;
+	options->port.ring_points = points;
 	return 0;
 }
 
@@ -198,6 +226,8 @@ static const struct machine_option_row {
 	{ "interrupts", "MODE", "intx, msi:N or msix:N messages granted (msix:2)", set_interrupts },
 	{ "cpus", "N", "processors (1)", set_cpus },
 	{ "seed", "N", "what chance decides; a run repeats with it (random, printed)", set_seed },
+	{ "schedule", "LIST", "what is chosen where the machine can go on in several ways, as explore prints it",
+	  set_schedule },
 	{ "threads", "0|1", "1: real threads instead of the deterministic machine (0)", set_threads },
 	{ "watchdog", "SEC", "processor time after which a callback is said not to return; 0: never (20)",
 	  set_watchdog },
@@ -205,6 +235,8 @@ static const struct machine_option_row {
 	{ "slot", "N", "PCI device number (3)", set_slot },
 	{ "memory", "MIB", "simulated RAM (1024; x86: 192); @A,B,C: physical memory, a third at each address",
 	  set_memory },
+	{ "ring-points", "0|1", "1: each access to the ring is a point for a schedule or for chance, too; x64 (0)",
+	  set_ring_points },
 	{ "dump-memory", "N", "bytes of uncached memory in dump mode (32768)", set_dump_memory },
 	{ "debug", "0|1", "1: print what the driver prints (0)", set_debug },
 };
@@ -244,31 +276,26 @@ static bool has_disk(const struct machine_options *options)
 	return options->disk || options->device.kind->own_disk;
 }
 
-int machine_check_driver(const struct machine_options *options, struct error *err)
+int machine_check_driver(const struct machine_options *options, bool *checked, struct error *err)
 {
-	struct pe_file *file;
-	struct error why;
-	bool native;
+	struct image_facts facts;
 
 	if (!options->driver)
 		return error_set(err, "no driver is named");
-	if (pe_open(options->driver, &file, &why))
-		return error_set(err, "%s: %s", options->driver, why.text);
-	native = pe_headers(file)->machine == (sizeof(void *) == 8 ? PE_X64 : PE_X86);
-	pe_close(file);
-	if (!native)
-		return error_set(err, "%s is for the other machine: this storhost has %zu bits", options->driver,
-				 8 * sizeof(void *));
+	if (image_inspect(options->driver, &facts, err))
+		return -1;
+	*checked = facts.checked;
 	return 0;
 }
 
 int machine_check(const struct machine_options *options, struct error *err)
 {
 	struct device *device;
+	bool checked;
 
 	if (options->driver && !has_disk(options))
 		return error_set(err, "no disk is named");
-	if (machine_check_driver(options, err))
+	if (machine_check_driver(options, &checked, err))
 		return -1;
 	device = create_device(options, err);
 	if (!device)
@@ -282,6 +309,8 @@ int machine_enable(struct machine *machine, const struct machine_options *option
 	struct port_options port = options->port;
 
 	port.seed = machine->seed;
+	if (options->cpus.schedule)
+		port.srbs = SRBS_SMALL;
 	if (port_load(options->driver, machine->device, &port, &machine->port, err) || port_start(machine->port, err))
 		return -1;
 	return disk_attach(machine->port, &machine->disk, err);
@@ -305,6 +334,8 @@ int machine_power_on(struct machine *machine, const struct machine_options *opti
 	machine->seed = options->cpus.seed;
 	if (!options->driver || !has_disk(options))
 		return machine_check(options, err);
+	if (options->port.ring_points && sizeof(void *) < 8)
+		return error_set(err, "ring-points are for x64 drivers: this storhost decodes no instructions");
 	machine->device = create_device(options, err);
 	if (!machine->device)
 		return -1;
@@ -313,8 +344,8 @@ int machine_power_on(struct machine *machine, const struct machine_options *opti
 		error_set(err, "%s", lack);
 		return MACHINE_CANNOT;
 	}
-	if (options->memory_at[0] ? phys_start_at(options->memory, options->memory_at, seed, err)
-				  : phys_start(options->memory, seed, err))
+	if (options->memory_at[0] ? phys_start_at(options->ram, options->memory_at, seed, err)
+				  : phys_start(options->ram, seed, err))
 		return -1;
 	return cpus_start(&options->cpus, err);
 }

@@ -34,6 +34,8 @@ int phys_start(uint64_t bytes, uint64_t seed, struct error *err);
  */
 #define PHYS_RANGES 3
 int phys_start_at(uint64_t bytes, const uint64_t *places, uint64_t seed, struct error *err);
+/* Memory of the same size for another machine: nothing is allocated, and no window is open any more. */
+void phys_restart(uint64_t seed);
 void phys_stop(void);
 
 /* Allocates one page anywhere (below 4 GiB if low); its bus address, or 0. */
