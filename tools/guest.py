@@ -209,15 +209,16 @@ class Disk:
                 **place, **self.properties}
 
     def node(self, path):
-        file = {"driver": "file", "filename": str(path), "locking": "off", **self.block}
+        options = {"discard": "unmap", **self.block}
+        file = {"driver": "file", "filename": str(path), "locking": "off", **options}
         if self.bad_sectors:
             rules = [{"event": "none", "iotype": kind, "sector": sector, "errno": 5}
                      for sector in self.bad_sectors for kind in ("read", "write")]
-            file = {"driver": "blkdebug", "image": file, "inject-error": rules, **self.block}
+            file = {"driver": "blkdebug", "image": file, "inject-error": rules, **options}
         if self.iops:
             return {"driver": "throttle", "node-name": f"medium{self.number}", "throttle-group": f"group{self.number}",
-                    "file": {"driver": "raw", "file": file, **self.block}}
-        return {"driver": "raw", "node-name": f"medium{self.number}", "file": file, **self.block}
+                    "file": {"driver": "raw", "file": file, **options}}
+        return {"driver": "raw", "node-name": f"medium{self.number}", "file": file, **options}
 
     def words(self, path):
         port = [] if self.on_root_complex else [

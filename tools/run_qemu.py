@@ -42,6 +42,9 @@ FEATURES = {"+event_idx": {"event_idx": True}, "+config_wce": {"config-wce": Tru
             "-indirect": {"indirect_desc": False}, "+discard": {"discard": True},
             "+write_zeroes": {"write-zeroes": True}}
 NUMBERS = {"msix-vectors": "vectors", "num-queues": "num-queues"}
+# What storhost knows only if it sees each access to a register, and what only QEMU knows.
+SEEN = ("doorbells", "isr_reads", "driver_mmio_reads", "driver_mmio_writes")
+UNKNOWN = ("requests", "bytes_read", "bytes_written", "flushes", "discards", "zeroes", "faults")
 CHANCE = ("reorder", "batch", "outstanding")  # of a device that works when it likes
 
 # Scenarios that are about the contract device itself, or need what QEMU's cannot have, though their words say nothing.
@@ -66,6 +69,7 @@ class Scenario:
     build: str = ""  # the folder of the checked driver
     architecture: str = ""  # the only one it is for
     interrupts: str = ""  # its own
+    counts: bool = False  # accesses to registers
 
     @property
     def name(self):
@@ -124,6 +128,10 @@ def read_scenario(path):
         elif verb == "driver":
             scenario.build = "chk/" if "chk" in words else ""
             scenario.architecture = next((word for word in words if word in ARCHITECTURES), "")
+        elif verb in ("expect", "mark") and words[0] in UNKNOWN:
+            raise Inapplicable(f"QEMU does not tell the number of {words[0]}")
+        elif verb in ("expect", "mark") and words[0] in SEEN:
+            scenario.counts = True
         elif verb == "fault":
             raise Inapplicable("QEMU's device cannot be told to go wrong")
         elif verb == "option" and words[0] == "interrupts":
@@ -169,8 +177,9 @@ def steps(architecture, interrupts, disk, scenario, seed, file=None):
 
 
 def command(architecture, interrupts, disk, scenario, seed, file=None):
-    words = [word for word in scenario.words if word]
-    spec = f"vfio:$(function_at {disk.slot}),control=/dev/ttyS1" + (f",has={'/'.join(words)}" if words else "")
+    spec = f"vfio:$(function_at {disk.slot}),control=/dev/ttyS1"
+    spec += f",has={'/'.join(scenario.words)}" if scenario.words else ""
+    spec += ",registers=seen" if scenario.counts else ""
     memory = MEMORY if disk.properties.get("iommu_platform") else PHYSICAL
     driver = f"/drivers/{architecture}/{scenario.build}aero_virtio_blk.sys"
     return (f"{ARCHITECTURES[architecture]} run {driver} --parameter layout=any --seed {seed} --memory {memory} "

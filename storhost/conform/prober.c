@@ -120,7 +120,7 @@ int prober_start(struct prober *p, struct device *dev, uint64_t seed, struct ver
 	p->dev = dev;
 	p->verdicts = verdicts;
 	p->random = seed;
-	if (phys_start(RAM_BYTES, NULL, seed, err))
+	if (phys_start(RAM_BYTES, seed, err))
 		return -1;
 	bus.memory = ranges;
 	bus.memory_count = memory_ranges(ranges);

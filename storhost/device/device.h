@@ -69,7 +69,7 @@ struct device_bus {
 	 */
 	const struct device_memory *memory;
 	unsigned memory_count;
-	/* Whether the driver has requests that it has not given back. */
+	/* Whether the driver has requests that it has not given back; NULL: nobody knows. */
 	bool (*expects)(void *opaque);
 };
 

@@ -25,6 +25,7 @@ static struct device *contract_open(const struct device_choice *choice, const ch
 
 #define CONTROL "control="
 #define HAS "has="
+#define SEEN "registers=seen"
 
 static struct device *vfio_open(const struct device_choice *choice, const char *disk, struct error *err)
 {
@@ -35,7 +36,7 @@ static struct device *vfio_open(const struct device_choice *choice, const char *
 	if (word)
 		snprintf(control, sizeof(control), "%.*s", (int)strcspn(word, ",") - (int)strlen(CONTROL),
 			 word + strlen(CONTROL));
-	return vfio_create(choice->place, control, err);
+	return vfio_create(choice->place, control, strstr(choice->words, SEEN), err);
 }
 
 /* Whether `word` is among those that the device was said to have. */
@@ -72,7 +73,8 @@ static int vfio_parse(struct device_choice *choice, const char *options, struct 
 		char text[DEVICE_WORDS_MAX];
 
 		snprintf(text, sizeof(text), "%.*s", (int)length, word);
-		if (!strncmp(word, CONTROL, strlen(CONTROL)) || !strncmp(word, HAS, strlen(HAS))) {
+		if (!strncmp(word, CONTROL, strlen(CONTROL)) || !strncmp(word, HAS, strlen(HAS)) ||
+		    !strcmp(text, SEEN)) {
 			if (device_add_words(choice, text, err))
 				return -1;
 		} else if (!has_word(choice, word, length) && !is_chance(word, length)) {
@@ -110,7 +112,8 @@ static const struct device_kind kinds[] = {
 	  .place = "BUS:DEVICE.FUNCTION",
 	  .meaning =
 		  "a virtio-blk PCI function of this machine that is bound to vfio-pci; control=FILE: who resizes\n      "
-		  "and pulls it; has=WORD/WORD...: options of the contract device that it was made with",
+		  "and pulls it; has=WORD/WORD...: options of the contract device that it was made with; registers=seen:\n      "
+		  "each access to them is seen",
 	  .own_disk = true,
 	  .parse = vfio_parse,
 	  .open = vfio_open },

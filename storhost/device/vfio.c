@@ -64,6 +64,11 @@ struct entry {
 	bool pending;
 };
 
+struct place {
+	unsigned bar;
+	uint64_t offset, length;
+};
+
 struct vfio {
 	struct device device; /* first: a struct device * is a struct vfio * */
 	char name[16];        /* the function's address */
@@ -73,9 +78,9 @@ struct vfio {
 	uint64_t msix_table;
 	uint16_t msix_control;
 	struct entry entry[VECTORS_MAX];
-	unsigned common_bar; /* of virtio's common configuration */
-	uint64_t common;
-	bool platform; /* it offers ACCESS_PLATFORM: its addresses pass the IOMMU */
+	struct place common, notify, isr; /* virtio's registers */
+	bool seen;                        /* the driver's accesses are to come by here, although that takes longer */
+	bool platform;                    /* it offers ACCESS_PLATFORM: its addresses pass the IOMMU */
 	bool listening, mapped;
 	bool decodes; /* it answers at its BARs: an access to one that does not is a bus error here */
 	enum irq_mode mode;
@@ -196,12 +201,12 @@ static void region_write(struct vfio *vfio, const struct region *region, uint64_
 
 static uint32_t common_get(struct vfio *vfio, unsigned offset, unsigned width)
 {
-	return (uint32_t)region_read(vfio, &vfio->bar[vfio->common_bar], vfio->common + offset, width);
+	return (uint32_t)region_read(vfio, &vfio->bar[vfio->common.bar], vfio->common.offset + offset, width);
 }
 
 static void common_set(struct vfio *vfio, unsigned offset, unsigned width, uint32_t value)
 {
-	region_write(vfio, &vfio->bar[vfio->common_bar], vfio->common + offset, width, value);
+	region_write(vfio, &vfio->bar[vfio->common.bar], vfio->common.offset + offset, width, value);
 }
 
 /* ---- interrupts ---- */
@@ -367,6 +372,18 @@ static struct entry *entry_at(struct vfio *vfio, unsigned bar, uint64_t offset, 
 	return &vfio->entry[at / 16];
 }
 
+static bool is_at(const struct place *place, unsigned bar, uint64_t offset)
+{
+	return bar == place->bar && offset - place->offset < place->length && offset >= place->offset;
+}
+
+/* Of what not all came by here there is no number. */
+static void count(uint64_t *number)
+{
+	if (*number != DEVICE_UNCOUNTED)
+		__atomic_add_fetch(number, 1, __ATOMIC_RELAXED);
+}
+
 static uint64_t vfio_bar_read(struct device *dev, unsigned bar, uint64_t offset, unsigned width)
 {
 	struct vfio *vfio = vfio_of(dev);
@@ -379,6 +396,8 @@ static uint64_t vfio_bar_read(struct device *dev, unsigned bar, uint64_t offset,
 	if (entry)
 		return entry->word[word];
 	__atomic_add_fetch(&vfio->stats.mmio_reads, 1, __ATOMIC_RELAXED);
+	if (is_at(&vfio->isr, bar, offset))
+		count(&vfio->stats.isr_reads);
 	return region_read(vfio, &vfio->bar[bar], offset, width);
 }
 
@@ -393,6 +412,8 @@ static void vfio_bar_write(struct device *dev, unsigned bar, uint64_t offset, un
 	entry = entry_at(vfio, bar, offset, &word);
 	if (!entry) {
 		__atomic_add_fetch(&vfio->stats.mmio_writes, 1, __ATOMIC_RELAXED);
+		if (is_at(&vfio->notify, bar, offset))
+			count(&vfio->stats.doorbells);
 		region_write(vfio, &vfio->bar[bar], offset, width, value);
 		return;
 	}
@@ -409,10 +430,15 @@ static bool vfio_bar_map(struct device *dev, unsigned bar, uint64_t offset, uint
 	const struct region *region = &vfio->bar[bar];
 
 	/* Of what VFIO lends whole pages, and the MSI-X table is not to be written behind our back. */
-	if (!region->host || (vfio->msix && bar == vfio->msix_bar) || offset % PAGE || offset + length > region->length)
+	if (vfio->seen || !region->host || (vfio->msix && bar == vfio->msix_bar) || offset % PAGE ||
+	    offset + length > region->length)
 		return false;
-	return mmap(at, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, vfio->fd,
-		    (off_t)(region->offset + offset)) != MAP_FAILED;
+	if (mmap(at, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, vfio->fd,
+		 (off_t)(region->offset + offset)) == MAP_FAILED)
+		return false;
+	/* Whether the driver touches them itself, or through StorPort, it alone knows. */
+	vfio->stats.doorbells = vfio->stats.isr_reads = DEVICE_UNCOUNTED;
+	return true;
 }
 
 /* All its work is done by somebody else. */
@@ -433,7 +459,7 @@ static bool vfio_running(struct device *dev)
 
 static bool vfio_busy(struct device *dev)
 {
-	return dev->bus.expects(dev->bus.opaque);
+	return dev->bus.expects && dev->bus.expects(dev->bus.opaque);
 }
 
 /* Bounded: of a device that does not stop we have the IOMMU. */
@@ -780,21 +806,34 @@ static void find_msix(struct vfio *vfio)
 		vfio->vectors = VECTORS_MAX;
 }
 
-/* Where virtio's common configuration is, and what the device says in it. [virtio 4.1.4] */
-static int find_virtio(struct vfio *vfio, struct error *err)
+/* Registers of that kind; with a length of 0 if there are none. [virtio 4.1.4] */
+static struct place find_registers(struct vfio *vfio, unsigned kind)
 {
+	struct place place = { .length = 0 };
 	unsigned at = 0;
 
+	do
+		at = capability_after(vfio, at, CAPABILITY_VENDOR);
+	while (at && config_get(vfio, at + 3, 1) != kind);
+	if (!at)
+		return place;
+	place = (struct place){ config_get(vfio, at + 4, 1), config_get(vfio, at + 8, 4),
+				config_get(vfio, at + 12, 4) };
+	if (place.bar >= BARS || place.offset + place.length > vfio->bar[place.bar].length)
+		place.length = 0;
+	return place;
+}
+
+/* Where virtio's registers are, and what the device says in them. */
+static int find_virtio(struct vfio *vfio, struct error *err)
+{
 	if (config_get(vfio, 0, 2) != VIRTIO_VENDOR)
 		return error_set(err, "%s is no virtio device: its vendor is 0x%04x", vfio->name,
 				 config_get(vfio, 0, 2));
-	do
-		at = capability_after(vfio, at, CAPABILITY_VENDOR);
-	while (at && config_get(vfio, at + 3, 1) != VIRTIO_PCI_CAP_COMMON_CFG);
-	vfio->common_bar = at ? config_get(vfio, at + 4, 1) : BARS;
-	vfio->common = at ? config_get(vfio, at + 8, 4) : 0;
-	if (vfio->common_bar >= BARS ||
-	    vfio->common + sizeof(struct virtio_pci_common_cfg) > vfio->bar[vfio->common_bar].length)
+	vfio->common = find_registers(vfio, VIRTIO_PCI_CAP_COMMON_CFG);
+	vfio->notify = find_registers(vfio, VIRTIO_PCI_CAP_NOTIFY_CFG);
+	vfio->isr = find_registers(vfio, VIRTIO_PCI_CAP_ISR_CFG);
+	if (vfio->common.length < sizeof(struct virtio_pci_common_cfg))
 		return error_set(err, "%s has no modern virtio registers", vfio->name);
 	/* Registers answer while the function decodes memory. */
 	config_set(vfio, PCI_COMMAND, 2, COMMAND_MEMORY);
@@ -831,7 +870,7 @@ static int open_all(struct vfio *vfio, struct error *err)
 	return 0;
 }
 
-struct device *vfio_create(const char *address, const char *control, struct error *err)
+struct device *vfio_create(const char *address, const char *control, bool seen, struct error *err)
 {
 	struct vfio *vfio = calloc(1, sizeof(*vfio));
 
@@ -840,18 +879,17 @@ struct device *vfio_create(const char *address, const char *control, struct erro
 		return NULL;
 	}
 	vfio->device.ops = &vfio_ops;
+	vfio->seen = seen;
 	vfio->container = vfio->group = vfio->fd = vfio->control = -1;
 	for (unsigned i = 0; i < EVENT_VECTORS + VECTORS_MAX; i++)
 		vfio->event[i] = -1;
 	vfio->stats = (struct device_stats){
-		.doorbells = DEVICE_UNCOUNTED,
 		.requests = DEVICE_UNCOUNTED,
 		.bytes_read = DEVICE_UNCOUNTED,
 		.bytes_written = DEVICE_UNCOUNTED,
 		.flushes = DEVICE_UNCOUNTED,
 		.discards = DEVICE_UNCOUNTED,
 		.zeroes = DEVICE_UNCOUNTED,
-		.isr_reads = DEVICE_UNCOUNTED,
 		.faults = DEVICE_UNCOUNTED,
 	};
 	pthread_mutex_init(&vfio->lock, NULL);

@@ -16,11 +16,12 @@
  *   pull ADDRESS 0         it leaves the machine: Linux asks us to let it go
  *   plug ADDRESS 0         it comes back to where it was, and Linux binds it to vfio-pci
  *
- * Its registers can be laid over the machine's (bar_map), so that nobody stands between the driver and them; interrupts
+ * Its registers can be laid over the machine's (bar_map), so that nobody stands between the driver and them, unless they
+ * are to be `seen`, which lets doorbells be counted and rules about registers be judged; interrupts
  * come through eventfds; the IOMMU shows it the machine's memory and nothing else. A virtio device that does not offer
  * ACCESS_PLATFORM disregards the IOMMU [virtio 6.1]: it is refused unless the machine's memory is physical memory, at
  * its own addresses (struct device_memory).
  */
-struct device *vfio_create(const char *address, const char *control, struct error *err);
+struct device *vfio_create(const char *address, const char *control, bool seen, struct error *err);
 
 #endif

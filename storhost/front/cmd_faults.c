@@ -328,7 +328,7 @@ int cmd_faults(int argc, char **argv)
 			return print_help();
 	}
 	machine_defaults(&arguments.machine);
-	arguments.machine.memory = RAM_BYTES;
+	arguments.machine.ram = RAM_BYTES;
 	arguments.files = calloc((size_t)argc, sizeof(*arguments.files));
 	arguments.scenarios = calloc((size_t)argc, sizeof(struct scenario *));
 	if (!arguments.files || !arguments.scenarios)

@@ -8,6 +8,12 @@
 
 #define FILE_MAX (1u << 20) /* a longer file is refused by the parser */
 
+/* What the device has not, in a scenario's words. */
+static int told(int failed)
+{
+	return failed == MACHINE_CANNOT ? SCENARIO_CANNOT : failed;
+}
+
 static int host_option(void *opaque, const char *name, const char *value, struct error *err)
 {
 	struct hosted *hosted = opaque;
@@ -30,12 +36,6 @@ static bool host_is(void *opaque, const char *word)
 static uint64_t host_seed(void *opaque)
 {
 	return ((struct hosted *)opaque)->options.cpus.seed;
-}
-
-/* What the device has not, in a scenario's words. */
-static int told(int failed)
-{
-	return failed == MACHINE_CANNOT ? SCENARIO_CANNOT : failed;
 }
 
 static int host_start(void *opaque, const char *disk, struct error *err)

@@ -14,11 +14,11 @@
 #include "verify/verify.h"
 
 #define RAM_BYTES (UINTPTR_MAX > 0xffffffffu ? (uint64_t)1 << 30 : (uint64_t)192 << 20)
+#define RAM_MIB_LEAST 48u
+#define RAM_MIB_MOST 1024u
 /* A machine that follows a schedule is started thousands of times: it is a small one. */
 #define RAM_BYTES_SMALL ((uint64_t)48 << 20)
 #define SRBS_SMALL 32u
-#define RAM_MIB_LEAST 48u
-#define RAM_MIB_MOST 1024u
 
 static uint64_t random_seed(void)
 {
@@ -37,9 +37,8 @@ void machine_defaults(struct machine_options *options)
 	options->port.messages = 2;
 	options->port.slot = 3;
 	options->port.dump_memory = PORT_DUMP_MEMORY;
-	options->memory = RAM_BYTES;
 	options->cpus.cpus = 1;
-	options->memory = RAM_BYTES;
+	options->ram = RAM_BYTES;
 	options->cpus.seed = random_seed();
 	options->cpus.watchdog = 20;
 }
@@ -136,7 +135,7 @@ static int set_watchdog(struct machine_options *options, const char *value, stru
 void machine_schedule(struct machine_options *options, struct schedule *schedule)
 {
 	options->cpus.schedule = schedule;
-	options->memory = RAM_BYTES_SMALL;
+	options->ram = RAM_BYTES_SMALL;
 }
 
 static int set_schedule(struct machine_options *options, const char *value, struct error *err)
@@ -165,16 +164,6 @@ static int set_slot(struct machine_options *options, const char *value, struct e
 	return 0;
 }
 
-static int set_ring_points(struct machine_options *options, const char *value, struct error *err)
-{
-	uint64_t points = 0;
-
-	if (parse_number("ring-points", value, 0, 1, &points, err))
-		return -1;
-	options->port.ring_points = points;
-	return 0;
-}
-
 /* SIZE[@ADDRESS,ADDRESS,ADDRESS], the size in MiB. */
 static int set_memory(struct machine_options *options, const char *value, struct error *err)
 {
@@ -192,8 +181,18 @@ static int set_memory(struct machine_options *options, const char *value, struct
 			"memory is a number of MiB from %u to %u, which @ADDRESS,ADDRESS,ADDRESS may follow, the first "
 			"below 4 GiB; not '%s'",
 			RAM_MIB_LEAST, RAM_MIB_MOST, value);
-	options->memory = size << 20;
+	options->ram = size << 20;
 	memcpy(options->memory_at, at, sizeof(at));
+	return 0;
+}
+
+static int set_ring_points(struct machine_options *options, const char *value, struct error *err)
+{
+	uint64_t points = 0;
+
+	if (parse_number("ring-points", value, 0, 1, &points, err))
+		return -1;
+	options->port.ring_points = points;
 	return 0;
 }
 
@@ -234,10 +233,10 @@ static const struct machine_option_row {
 	  set_watchdog },
 	{ "parameter", "TEXT", "registry value Parameters\\Device\\DriverParameter", set_parameter },
 	{ "slot", "N", "PCI device number (3)", set_slot },
-	{ "ring-points", "0|1", "1: each access to the ring is a point for a schedule or for chance, too; x64 (0)",
-	  set_ring_points },
 	{ "memory", "MIB", "simulated RAM (1024; x86: 192); @A,B,C: physical memory, a third at each address",
 	  set_memory },
+	{ "ring-points", "0|1", "1: each access to the ring is a point for a schedule or for chance, too; x64 (0)",
+	  set_ring_points },
 	{ "dump-memory", "N", "bytes of uncached memory in dump mode (32768)", set_dump_memory },
 	{ "debug", "0|1", "1: print what the driver prints (0)", set_debug },
 };
@@ -328,6 +327,7 @@ static void dump_free(struct machine *machine)
 
 int machine_power_on(struct machine *machine, const struct machine_options *options, struct error *err)
 {
+	uint64_t seed = options->cpus.seed ^ 0x7068797300;
 	const char *lack;
 
 	memset(machine, 0, sizeof(*machine));
@@ -344,10 +344,10 @@ int machine_power_on(struct machine *machine, const struct machine_options *opti
 		error_set(err, "%s", lack);
 		return MACHINE_CANNOT;
 	}
-	return phys_start(options->memory, options->memory_at, machine->seed ^ 0x7068797300, err) ||
-			       cpus_start(&options->cpus, err)
-		       ? -1
-		       : 0;
+	if (options->memory_at[0] ? phys_start_at(options->ram, options->memory_at, seed, err)
+				  : phys_start(options->ram, seed, err))
+		return -1;
+	return cpus_start(&options->cpus, err);
 }
 
 int machine_start(struct machine *machine, const struct machine_options *options, struct error *err)

@@ -18,7 +18,7 @@ struct machine_options {
 	struct device_choice device;
 	struct port_options port;
 	struct cpu_config cpus;
-	uint64_t memory, memory_at[PHYS_RANGES]; /* bytes; as for phys_start */
+	uint64_t ram, memory_at[PHYS_RANGES]; /* bytes; physical memory for it: phys_start_at */
 };
 
 struct machine {

@@ -56,7 +56,7 @@ int fuzz_open(const char *driver, struct error *err)
 	if (self.disk < 0)
 		return error_set(err, "there is no memory for a disk");
 	snprintf(self.disk_path, sizeof(self.disk_path), "/proc/self/fd/%d", self.disk);
-	return phys_start(RAM_BYTES, NULL, 0, err);
+	return phys_start(RAM_BYTES, 0, err);
 }
 
 /* What a lying device makes the honest one behind it do, or leave undone, which looks like the driver's fault. */

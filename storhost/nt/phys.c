@@ -131,10 +131,10 @@ static int ram_create(struct error *err)
 	return 0;
 }
 
-int phys_start(uint64_t bytes, const uint64_t *at, uint64_t seed, struct error *err)
+static int start(uint64_t bytes, const uint64_t *places, bool physical, uint64_t seed, struct error *err)
 {
-	ram.physical = at && at[0];
-	memcpy(ram.base, ram.physical ? at : own_base, sizeof(ram.base));
+	ram.physical = physical;
+	memcpy(ram.base, places, sizeof(ram.base));
 	ram.per_range = (uint32_t)(bytes / PHYS_PAGE / RANGES);
 	ram.pages = ram.per_range * RANGES;
 	ram.run_start = ram.per_range / 8 * 7;
@@ -142,6 +142,16 @@ int phys_start(uint64_t bytes, const uint64_t *at, uint64_t seed, struct error *
 		return -1;
 	phys_restart(seed);
 	return 0;
+}
+
+int phys_start(uint64_t bytes, uint64_t seed, struct error *err)
+{
+	return start(bytes, own_base, false, seed, err);
+}
+
+int phys_start_at(uint64_t bytes, const uint64_t *places, uint64_t seed, struct error *err)
+{
+	return start(bytes, places, true, seed, err);
 }
 
 void phys_restart(uint64_t seed)

@@ -27,12 +27,13 @@ enum phys_use {
 	PHYS_BOTH,
 };
 
+int phys_start(uint64_t bytes, uint64_t seed, struct error *err);
 /*
- * `bytes` of memory, at bus addresses of its own. Or, where at is not NULL and at[0] not 0: in each place of `at` a
- * third of that, which is physical memory that Linux was told to leave alone (memmap= of its command line).
+ * The same in physical memory of the machine that storhost runs on, which Linux was told to leave alone (memmap= of its
+ * command line): a third in each place, at that very bus address.
  */
 #define PHYS_RANGES 3
-int phys_start(uint64_t bytes, const uint64_t *at, uint64_t seed, struct error *err);
+int phys_start_at(uint64_t bytes, const uint64_t *places, uint64_t seed, struct error *err);
 /* Memory of the same size for another machine: nothing is allocated, and no window is open any more. */
 void phys_restart(uint64_t seed);
 void phys_stop(void);

@@ -210,26 +210,26 @@ int port_neighbour(struct port *port, uint64_t times, struct error *err)
 }
 
 /* Nobody answers any more. */
-static int unplug(struct port *port, struct error *err)
+static void unplug(struct port *port)
 {
 	const struct device_ops *ops = port->device->ops;
-	int failed;
 
 	port->unplugged = true;
+	cpu_device_stands(); /* its last access to memory is over */
 	bus_trap(port);
-	failed = ops->eject ? ops->eject(port->device, err) : 0;
 	if (ops->pulled_out)
 		ops->pulled_out(port->device);
-	cpu_device_stands(); /* its last access to memory is over */
 	interrupt_signal(&port->line.interrupt, false);
-	return failed;
 }
 
-static void unplug_run(void *opaque)
+static void eject(void *opaque)
 {
 	struct transition *transition = opaque;
+	struct port *port = transition->port;
+	const struct device_ops *ops = port->device->ops;
 
-	transition->result = unplug(transition->port, transition->err);
+	transition->result = ops->eject ? ops->eject(port->device, transition->err) : 0;
+	unplug(port);
 }
 
 static void removal_over(struct work *work)
@@ -271,9 +271,8 @@ static void removal_found(struct work *work)
 void power_vanish(struct port *port)
 {
 	static const uint64_t delays[] = { 0, 300, 20000, 3000000, 95000000 };
-	struct error ignored;
 
-	unplug(port, &ignored);
+	unplug(port);
 	if (!port->dump)
 		timer_set(&port->removal_timer, delays[inject_random() % 5], removal_found);
 }
@@ -309,7 +308,7 @@ int port_surprise_remove(struct port *port, struct error *err)
 
 	if (!port->started)
 		return 0;
-	if (run_transition(port, unplug_run, false, err))
+	if (run_transition(port, eject, false, err))
 		return -1;
 	timer_cancel(&port->removal_timer);
 	if (!port->removal_sent)

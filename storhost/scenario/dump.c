@@ -87,7 +87,7 @@ int step_crash(struct run *run, const struct step *step, struct error *err)
 	forget_flights(run);
 	run->write_cache = true; /* the image has not been told to do without */
 	if (failed)
-		return -1;
+		return failed;
 	return run->model || step->name ? 0 : adopt_capacity(run, err);
 }
 

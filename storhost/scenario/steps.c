@@ -187,7 +187,7 @@ int run_adopt(struct run *run, uint64_t blocks, uint32_t block_size, struct erro
 {
 	uint64_t wanted = run->disk_bytes ? run->disk_bytes : DISK_DEFAULT_BYTES;
 
-	if (!run->model && run->host->own_disk && blocks * block_size != wanted) {
+	if (!run->model && run->host->own_disk && blocks != wanted / block_size) {
 		error_set(err, "the device has a disk of %llu bytes and not of %llu",
 			  (unsigned long long)(blocks * block_size), (unsigned long long)wanted);
 		return SCENARIO_CANNOT;

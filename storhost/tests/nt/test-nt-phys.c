@@ -15,7 +15,7 @@ static void ram(void)
 {
 	struct error err = { "" };
 
-	if (phys_start(RAM_BYTES, NULL, 11, &err))
+	if (phys_start(RAM_BYTES, 11, &err))
 		fail_msg("%s", err.text);
 }
 

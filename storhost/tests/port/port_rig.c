@@ -202,7 +202,7 @@ void rig_port(void)
 	ULONG status = 1;
 
 	rig.device.ops = &function_ops;
-	if (phys_start(RAM_BYTES, NULL, rig.seed, &err))
+	if (phys_start(RAM_BYTES, rig.seed, &err))
 		fail_msg("%s", err.text);
 	rig_machine(rig.cpus, rig.threads, rig.seed);
 	/* There is no driver file: what port_load does before it opens one is what is wanted. */
