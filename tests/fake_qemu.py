@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """Plays QEMU for the host harness: its options, its monitor, and a machine that does what a script says.
 
-FAKE_QEMU names a JSON file: properties (of the disk), msix (on once the script says so), layout, identity, refuse (QMP
-commands that it does not have), mute (QMP commands that it never answers), and script, a list of steps for the machine:
-["print", TEXT]  ["await", QMP-COMMAND]  ["msix", true]  ["event", NAME, DATA]  ["flood", TEXT]  ["exit", STATUS]
-["sleep", SECONDS].  After the last step the machine runs on and prints nothing. What QMP was told is written to log.
+FAKE_QEMU names a JSON file. script is a list of steps for the machine:
+["print", TEXT]  ["await", QMP-COMMAND]  ["msix", true]  ["event", NAME, DATA]  ["flood", TEXT]  ["exit", STATUS, TEXT]
+After the last one it runs on and prints nothing. words is a file for the command line. What may be there, too:
+properties, identity, layout, vectors, masked, endless and device (of the disk's function), mib or bytes (of the disk),
+refuse (QMP commands that it does not have), mute (QMP commands that it never answers), stubborn (does not power down).
 """
 import contextlib
 import json
@@ -16,9 +17,9 @@ import select
 import socket
 import struct
 import sys
-import time
 
 MIB = 1 << 20
+GUESTS_ADDRESS = 0x80000010  # in the port of configuration addresses
 # cfg_type: BAR, offset; QEMU's place for each, and the contract's
 LAYOUTS = {"qemu": {1: (4, 0), 3: (4, 0x1000), 4: (4, 0x2000), 2: (4, 0x3000)},
            "contract": {1: (0, 0), 2: (0, 0x1000), 3: (0, 0x2000), 4: (0, 0x3000)}, "none": {1: (4, 0)}}
@@ -64,8 +65,8 @@ class Machine:
         self.serial, self.qmp = chardev("aero-serial"), chardev("aero-qmp")
         self.pending = b""
         self.running = self.msix = False
-        self.address = 0x80000010  # as a guest left it
-        self.size = play.get("mib", 64) * MIB
+        self.address = GUESTS_ADDRESS
+        self.size = play.get("bytes", play.get("mib", 64) * MIB)
         self.heard = []
         self.say({"QMP": {"version": {}, "capabilities": []}})
 
@@ -86,6 +87,8 @@ class Machine:
         return f"unknown command: '{line}'\r\n"
 
     def answer(self, command, arguments):
+        if command == "cont":
+            assert self.address == GUESTS_ADDRESS, "the guest's address is not put back"
         if command in ("cont", "stop"):
             self.running = command == "cont"
         if command in ("block_resize", "blockdev-resize"):
@@ -140,13 +143,11 @@ class Machine:
             self.say({"event": words[0], "data": words[1]})
         elif verb == "flood":
             while True:
-                self.serial.sendall(words[0].encode() * 64)
+                self.serial.sendall(words[0].encode() * 1024)
                 self.serve(0)
-        elif verb == "sleep":
-            end = time.monotonic() + words[0]
-            while time.monotonic() < end:
-                self.serve(end - time.monotonic())
         elif verb == "exit":
+            sys.stderr.write(words[1])
+            sys.stderr.flush()
             os._exit(words[0])
         else:
             raise AssertionError(f"no such step: {verb}")
@@ -172,8 +173,6 @@ def main():
             print(f"  {name}")
         return
     pathlib.Path(play["words"]).write_text(json.dumps(sys.argv), encoding="utf-8")
-    if "refuses" in play:
-        sys.exit(play["refuses"])
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         Machine(play).go()
 

@@ -144,6 +144,9 @@ def test_a_passing_guest_is_told_in_every_marker_and_in_the_report(play, transpo
         "vendor": "1af4", "device": "1042", "revision": "01", "subsystem_vendor": "1af4", "subsystem": "1100",
         "layout": "bar4", "msix_vectors": "2"})
     assert result.out.endswith(f"{H}RESULT|PASS\n") and not result.errors
+    sockets = [word for word in json.loads((result.output.parent / "words.json").read_text()) if "socket,id=" in word]
+    assert ["path=" in word for word in sockets] == [transport == "unix"] * 2
+    assert ["host=127.0.0.1," in word for word in sockets] == [transport == "tcp"] * 2
     guest = [line for line in (START + BY_MESSAGE + COUNTERS + NOT_ASKED + PASS).splitlines()]
     assert [line for line in result.out.splitlines() if not line.startswith(H)] == guest
     assert result.cases == {
@@ -202,12 +205,15 @@ PASSING = {
     "firmware before markers": Scene([["print", ESCAPES + START + "noise\xff\r\n" + BY_LINE + PASS]]),
     "piece by piece": Scene([["print", piece] for piece in re.findall("(?s).{1,60}", START + BY_LINE + PASS)]),
     "ends right after its result": Scene(says(BY_LINE, PASS) + [POWERED_OFF]),
+    "its result comes after its end": Scene(says(BY_LINE) + [POWERED_OFF, ["print", PASS]]),
     "unknown tests and fields": Scene(says(BY_LINE, f"{S}TEST|virtio-blk-later|INFO|x|y|z=1\r\n", PASS)),
     "a resize": Scene(resizing(RESIZED), WITH_RESIZE, {}, "VIRTIO_BLK_RESIZE|PASS"),
     "a resize by so much": Scene(resizing(RESIZED.replace(str(NEW), str(OLD + 3 * MIB))),
                                  f"{WITH_RESIZE} --blk-resize-delta-mib 3", {}, "VIRTIO_BLK_RESIZE|PASS"),
     "a resize by the other command": Scene(BY_THE_OTHER, WITH_RESIZE, {"refuse": ["block_resize"]},
                                            "VIRTIO_BLK_RESIZE|PASS"),
+    "a disk that ends within a block": Scene(resizing(RESIZED), WITH_RESIZE, {"bytes": OLD + 512},
+                                             "VIRTIO_BLK_RESIZE|PASS"),
     "a reset": Scene(resetting(RESET_DONE), WITH_RESET, {}, "VIRTIO_BLK_RESET|PASS"),
     "a contract device": Scene(GOOD, PREFLIGHT, {"layout": "contract"}, "QEMU_PREFLIGHT_PCI|PASS"),
     "capabilities without end": Scene(GOOD, PREFLIGHT, {"endless": True}, "QEMU_PREFLIGHT_PCI|PASS"),
@@ -269,9 +275,9 @@ FAILING = {
                                 kind="error", status=3),
     "prints a line without end": Scene(says() + [["flood", "x" * 100]], "", HANGS, "", "unfinished line: x",
                                        kind="error", status=3),
-    "QEMU dies": Scene(says(BY_LINE) + [["exit", 1]], "", {}, "RESULT|FAIL|reason=ended",
-                       "QEMU went away before the selftest's result", kind="error", status=4),
-    "dies in its result": Scene(says(BY_LINE, f"{S}RESULT|PASS") + [["exit", 0]], says="before the selftest's result",
+    "QEMU dies": Scene(says(BY_LINE) + [["exit", 1, "\x1b[31mout of memory\n"]], "", {}, "RESULT|FAIL|reason=ended",
+                       r"QEMU went away \(\?\[31mout of memory\) before the selftest's result", kind="error", status=4),
+    "dies in its result": Scene(says(BY_LINE, f"{S}RESULT|PASS") + [["exit", 0, ""]], says="before the selftest's result",
                                 kind="error", status=4),
     "blue screen": Scene(says(BY_LINE) + [BLUE_SCREEN], says=r"ended \(guest-reset\) before the selftest's result",
                          kind="error", status=4),
@@ -293,6 +299,8 @@ FAILING = {
                                         case="host.VIRTIO_BLK_IRQ"),
     "modes differ": Scene(MSIX_ON + says(IRQ.format(*LINE), DISK.format(*TWO), PASS), "", {},
                           IRQS + "reason=contradiction", case="host.VIRTIO_BLK_IRQ"),
+    "mode unknown": Scene(says(IRQ.format("unknown", *LINE[1:]), DISK.format("unknown", *LINE[1:]), FAIL), "", {},
+                          IRQS + "reason=not_told", case="host.VIRTIO_BLK_IRQ"),
     "vectors differ": Scene(MSIX_ON + says(ONE_VECTOR, PASS), "", {}, IRQS + "reason=contradiction",
                             case="host.VIRTIO_BLK_IRQ"),
     "resize: guest silent": Scene(says(BY_LINE, PASS), WITH_RESIZE, {}, GROWTH + "reason=no_marker",
@@ -312,7 +320,8 @@ FAILING = {
     "resize: guest fails": Scene(resizing(f"{RESIZE}FAIL|disk=1|reason=timeout\r\n"), WITH_RESIZE, {},
                                  GROWTH + "reason=timeout", case="guest.virtio-blk-resize"),
     "resize: QEMU cannot": Scene(says(BY_LINE, READY, PASS), WITH_RESIZE,
-                                 {"refuse": ["block_resize", "blockdev-resize"]}, GROWTH + "reason=qemu_refused", case="host.VIRTIO_BLK_RESIZE"),
+                                 {"refuse": ["block_resize", "blockdev-resize"]}, GROWTH + "reason=qemu_refused",
+                                 case="host.VIRTIO_BLK_RESIZE"),
     "reset: guest skips": Scene(says(BY_LINE, NOT_ASKED, PASS), WITH_RESET, {}, RESETS + "reason=flag_not_set",
                                 "scheduled task", "host.VIRTIO_BLK_RESET"),
     "reset: free build": Scene(resetting("SKIP|reason=not_supported"), WITH_RESET, {}, RESETS + "reason=not_supported",

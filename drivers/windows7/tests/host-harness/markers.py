@@ -34,8 +34,9 @@ class Marker(typing.NamedTuple):
         return number(self.fields[field]) if field in self.fields else None
 
 
-def text(line):
-    return re.sub(r"[^ -~]", "?", line[-LONGEST_LINE:].decode("ascii", "replace"))
+def printable(data):
+    """Bytes of a machine as text that does nothing to a terminal and can stand in a report."""
+    return re.sub(r"[^ -~]", "?", data[-LONGEST_LINE:].decode("ascii", "replace"))
 
 
 class OtherVersion(Malformed):
@@ -43,7 +44,7 @@ class OtherVersion(Malformed):
 
 
 class Lines:
-    """Complete lines out of whatever pieces arrive; what has no end yet is no line. Only printable ASCII is left."""
+    """Complete lines out of whatever pieces arrive; what has no end yet is no line."""
 
     def __init__(self):
         self.rest = b""
@@ -51,7 +52,7 @@ class Lines:
     def feed(self, data):
         *ended, self.rest = (self.rest + data).replace(b"\r", b"\n").split(b"\n")
         self.rest = self.rest[-LONGEST_LINE:]
-        return [text(line) for line in ended if line]
+        return [printable(line) for line in ended if line]
 
 
 def fields_of(words, text):

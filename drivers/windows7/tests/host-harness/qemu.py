@@ -39,23 +39,24 @@ class CommandFailed(Exception):
     """QEMU's answer to a QMP command was an error."""
 
 
-def one_line(text):
-    lines = [line for line in text.strip().splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "without a word"
+def last_line(data):
+    lines = [line for line in data.splitlines() if line.strip()]
+    return markers.printable(lines[-1]).strip() if lines else ""
 
 
 def ask(program, *arguments):
     """What QEMU prints about itself."""
     try:
-        result = subprocess.run([program, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                                errors="replace", timeout=START_SECONDS)
+        result = subprocess.run([program, *arguments], stdin=subprocess.DEVNULL, capture_output=True,
+                                timeout=START_SECONDS)
     except OSError as error:
         raise Refused(f"QEMU cannot be run: {program}: {error.strerror}") from None
     except subprocess.TimeoutExpired:
         raise Refused(f"QEMU does not answer '{' '.join(arguments)}' within {START_SECONDS} s: {program}") from None
     if result.returncode:
-        raise Refused(f"QEMU refuses '{' '.join(arguments)}': {one_line(result.stderr)}")
-    return result.stdout
+        why = last_line(result.stderr) or f"exit status {result.returncode}"
+        raise Refused(f"QEMU refuses '{' '.join(arguments)}': {why}")
+    return result.stdout.decode("utf-8", "replace")
 
 
 def disk_properties(program):
@@ -151,12 +152,11 @@ class Qemu:
         raise Refused(self._why_not(f"no connection within {START_SECONDS} s"))
 
     def _why_not(self, otherwise):
-        told = self.told()
-        return f"QEMU did not start: {one_line(told) if told else otherwise}"
+        return f"QEMU did not start: {self.told() or otherwise}"
 
     def told(self):
-        """What QEMU itself printed."""
-        return pathlib.Path(self._log).read_text(encoding="utf-8", errors="replace").strip()
+        """What QEMU itself printed last."""
+        return last_line(pathlib.Path(self._log).read_bytes())
 
     def _end(self):
         """Ends the process, politely first."""
@@ -177,7 +177,7 @@ class Qemu:
         except OSError:
             data = b""
         if not data:
-            self.ended = self.ended or "QEMU went away" + (f": {one_line(self.told())}" if self.told() else "")
+            self.ended = self.ended or f"QEMU went away ({self.told() or 'without a word'})"
             return False
         if connection is self._serial:
             self._lines.extend(self._serial_text.feed(data))
@@ -221,7 +221,7 @@ class Qemu:
                 self._wait(deadline)
             # Also while lines come: a guest may print without end.
             if time.monotonic() >= deadline:
-                raise Silent(markers.text(self._serial_text.rest))
+                raise Silent(markers.printable(self._serial_text.rest))
         return self._lines.popleft()
 
     def execute(self, command, seconds=None, **arguments):
@@ -242,7 +242,7 @@ class Qemu:
                 raise Ended(self.ended)
         reply = self._replies.pop(self._number)
         if "error" in reply:
-            raise CommandFailed(f"{command}: {reply['error'].get('desc', reply['error'])}")
+            raise CommandFailed(f"{command}: {markers.printable(str(reply['error'].get('desc')).encode())}")
         return reply["return"]
 
     def cont(self):
