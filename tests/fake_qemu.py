@@ -4,6 +4,7 @@
 
 FAKE_QEMU names a JSON file. script is a list of steps for the machine:
 ["print", TEXT]  ["await", QMP-COMMAND]  ["msix", true]  ["event", NAME, DATA]  ["flood", TEXT]  ["exit", STATUS, TEXT]
+["sleep", SECONDS]
 After the last one it runs on and prints nothing. words is a file for the command line. What may be there, too:
 properties, identity, layout, vectors, masked, endless and device (of the disk's function), mib or bytes (of the disk),
 refuse (QMP commands that it does not have), mute (QMP commands that it never answers), stubborn (does not power down).
@@ -17,6 +18,7 @@ import select
 import socket
 import struct
 import sys
+import time
 
 MIB = 1 << 20
 GUESTS_ADDRESS = 0x80000010  # in the port of configuration addresses
@@ -145,6 +147,8 @@ class Machine:
             while True:
                 self.serial.sendall(words[0].encode() * 1024)
                 self.serve(0)
+        elif verb == "sleep":
+            time.sleep(words[0])
         elif verb == "exit":
             sys.stderr.write(words[1])
             sys.stderr.flush()

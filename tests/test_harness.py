@@ -205,7 +205,7 @@ PASSING = {
     "firmware before markers": Scene([["print", ESCAPES + START + "noise\xff\r\n" + BY_LINE + PASS]]),
     "piece by piece": Scene([["print", piece] for piece in re.findall("(?s).{1,60}", START + BY_LINE + PASS)]),
     "ends right after its result": Scene(says(BY_LINE, PASS) + [POWERED_OFF]),
-    "its result comes after its end": Scene(says(BY_LINE) + [POWERED_OFF, ["print", PASS]]),
+    "its result comes after its end": Scene(says(BY_LINE) + [POWERED_OFF, ["sleep", 0.5], ["print", PASS]]),
     "unknown tests and fields": Scene(says(BY_LINE, f"{S}TEST|virtio-blk-later|INFO|x|y|z=1\r\n", PASS)),
     "a resize": Scene(resizing(RESIZED), WITH_RESIZE, {}, "VIRTIO_BLK_RESIZE|PASS"),
     "a resize by so much": Scene(resizing(RESIZED.replace(str(NEW), str(OLD + 3 * MIB))),
