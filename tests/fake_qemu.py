@@ -148,7 +148,9 @@ class Machine:
                 self.serial.sendall(words[0].encode() * 1024)
                 self.serve(0)
         elif verb == "sleep":
-            time.sleep(words[0])
+            end = time.monotonic() + words[0]
+            while time.monotonic() < end:
+                self.serve(0.05)
         elif verb == "exit":
             sys.stderr.write(words[1])
             sys.stderr.flush()
