@@ -6,7 +6,7 @@
  * `translate`, and signals interrupts. The machine (port/) plays firmware and operating system: it assigns BAR
  * addresses, programs MSI or MSI-X, and decides when the device may work.
  *
- * Order of use: create (by a device's own constructor) → device_attach → config and BAR accesses, device_step, in any
+ * Order of use: create (device_create of open.h) → device_attach → config and BAR accesses, device_step, in any
  * order and from any thread → device_destroy. Nothing may be called after destroy, and destroy waits for nobody: the
  * machine has stopped its threads before.
  *
@@ -21,9 +21,23 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "verify/verify.h"
 
 struct device;
+
+/* What else than 0 and -1 an operation returns: this device has no such thing, and *err says what it cannot. */
+#define DEVICE_CANNOT 1
+/* In place of a number of struct device_stats that the device does not know. */
+#define DEVICE_UNCOUNTED UINT64_MAX
+
+/* A range of guest RAM: bus addresses [addr, addr+length) are `host` here, and the file fd from offset on. */
+struct device_memory {
+	uint64_t addr, length;
+	void *host;
+	int fd;
+	uint64_t offset;
+};
 
 /*
  * What the machine offers a device. All are called from inside device functions, on any thread, with the device's lock
@@ -48,9 +62,15 @@ struct device_bus {
 	void (*wake)(void *opaque);                                    /* device_step has something to do */
 	/* The device saw the driver break a rule. clause: of the contract or the specification. */
 	void (*blame)(void *opaque, enum rule rule, const char *clause, const char *text);
+	/*
+	 * All of guest RAM, for a device that cannot ask page by page: somebody else moves its data. Such a device sees
+	 * through `granted` whether a descriptor is right, and never what is done with it.
+	 */
+	const struct device_memory *memory;
+	unsigned memory_count;
 };
 
-/* Counters, never reset. Read them when the device is quiet. */
+/* Counters, never reset, each its number or DEVICE_UNCOUNTED. Read them when the device is quiet. */
 struct device_stats {
 	uint64_t doorbells;  /* writes to a notify register */
 	uint64_t interrupts; /* messages written, or rising edges of INTA# */
@@ -88,6 +108,22 @@ struct device_ops {
 	void (*power_cycle)(struct device *dev);
 	const struct device_stats *(*stats)(struct device *dev);
 	void (*destroy)(struct device *dev);
+
+	/* What follows may be NULL. */
+
+	/* The bus is there: called by each device_attach, of which the last one holds. */
+	int (*attached)(struct device *dev, struct error *err);
+	/*
+	 * Whether somebody outside of the machine works for it just now, so that wake() may come by itself. While that
+	 * is so and nobody in the machine can run, the machine's time passes as real time does, instead of jumping to
+	 * the next timer. False once nothing is to be expected, or the machine never rests.
+	 */
+	bool (*busy)(struct device *dev);
+	/* What goes wrong from now on, by the keys fault… of the contract device. NULL: nothing ever does. */
+	int (*fault)(struct device *dev, const char *spec, struct error *err);
+	bool every_fault; /* it can have any fault that the contract device can */
+	/* The medium has that size from now on, and the driver is told. */
+	int (*resize)(struct device *dev, uint64_t bytes, struct error *err);
 };
 
 struct device {
@@ -95,9 +131,10 @@ struct device {
 	struct device_bus bus;
 };
 
-static inline void device_attach(struct device *dev, const struct device_bus *bus)
+static inline int device_attach(struct device *dev, const struct device_bus *bus, struct error *err)
 {
 	dev->bus = *bus;
+	return dev->ops->attached ? dev->ops->attached(dev, err) : 0;
 }
 
 #endif

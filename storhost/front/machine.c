@@ -9,10 +9,14 @@
 #include <unistd.h>
 
 #include "nt/phys.h"
-#include "pe/pe.h"
+#include "nt/schedule.h"
+#include "port/image.h"
 #include "verify/verify.h"
 
 #define RAM_BYTES (UINTPTR_MAX > 0xffffffffu ? (uint64_t)1 << 30 : (uint64_t)192 << 20)
+/* A machine that follows a schedule is started thousands of times: it is a small one. */
+#define RAM_BYTES_SMALL ((uint64_t)48 << 20)
+#define SRBS_SMALL 32u
 
 static uint64_t random_seed(void)
 {
@@ -26,12 +30,13 @@ static uint64_t random_seed(void)
 void machine_defaults(struct machine_options *options)
 {
 	memset(options, 0, sizeof(*options));
-	virtio_blk_defaults(&options->device);
+	device_defaults(&options->device);
 	options->port.interrupts = INTERRUPT_MSIX;
 	options->port.messages = 2;
 	options->port.slot = 3;
 	options->port.dump_memory = PORT_DUMP_MEMORY;
 	options->cpus.cpus = 1;
+	options->ram = RAM_BYTES;
 	options->cpus.seed = random_seed();
 	options->cpus.watchdog = 20;
 }
@@ -67,7 +72,9 @@ static int set_disk(struct machine_options *options, const char *value, struct e
 
 static int set_device(struct machine_options *options, const char *value, struct error *err)
 {
-	return virtio_blk_parse(&options->device, value, err);
+	int failed = device_parse(&options->device, value, err);
+
+	return failed == DEVICE_CANNOT ? MACHINE_CANNOT : failed;
 }
 
 static int set_interrupts(struct machine_options *options, const char *value, struct error *err)
@@ -123,6 +130,20 @@ static int set_watchdog(struct machine_options *options, const char *value, stru
 	return 0;
 }
 
+void machine_schedule(struct machine_options *options, struct schedule *schedule)
+{
+	options->cpus.schedule = schedule;
+	options->ram = RAM_BYTES_SMALL;
+}
+
+static int set_schedule(struct machine_options *options, const char *value, struct error *err)
+{
+	struct schedule *schedule = calloc(1, sizeof(*schedule));
+
+	machine_schedule(options, schedule);
+	return schedule ? schedule_parse(schedule, value, err) : error_set(err, "there is no memory");
+}
+
 static int set_parameter(struct machine_options *options, const char *value, struct error *err)
 {
 	if (strlen(value) > 200)
@@ -138,6 +159,16 @@ static int set_slot(struct machine_options *options, const char *value, struct e
 	if (parse_number("the slot", value, 0, 31, &slot, err))
 		return -1;
 	options->port.slot = (unsigned)slot;
+	return 0;
+}
+
+static int set_ring_points(struct machine_options *options, const char *value, struct error *err)
+{
+	uint64_t points = 0;
+
+	if (parse_number("ring-points", value, 0, 1, &points, err))
+		return -1;
+	options->port.ring_points = points;
 	return 0;
 }
 
@@ -167,15 +198,19 @@ static const struct machine_option_row {
 } option_rows[] = {
 	{ "driver", "FILE", "the miniport's .sys", set_driver },
 	{ "disk", "FILE", "disk image or block device behind the device", set_disk },
-	{ "device", "SPEC", "contract (default) or qemu-layout, and what differs", set_device },
+	{ "device", "SPEC", "contract (default) or qemu-layout, and what differs; or a device of others", set_device },
 	{ "interrupts", "MODE", "intx, msi:N or msix:N messages granted (msix:2)", set_interrupts },
 	{ "cpus", "N", "processors (1)", set_cpus },
 	{ "seed", "N", "what chance decides; a run repeats with it (random, printed)", set_seed },
+	{ "schedule", "LIST", "what is chosen where the machine can go on in several ways, as explore prints it",
+	  set_schedule },
 	{ "threads", "0|1", "1: real threads instead of the deterministic machine (0)", set_threads },
 	{ "watchdog", "SEC", "processor time after which a callback is said not to return; 0: never (20)",
 	  set_watchdog },
 	{ "parameter", "TEXT", "registry value Parameters\\Device\\DriverParameter", set_parameter },
 	{ "slot", "N", "PCI device number (3)", set_slot },
+	{ "ring-points", "0|1", "1: each access to the ring is a point for a schedule or for chance, too; x64 (0)",
+	  set_ring_points },
 	{ "dump-memory", "N", "bytes of uncached memory in dump mode (32768)", set_dump_memory },
 	{ "debug", "0|1", "1: print what the driver prints (0)", set_debug },
 };
@@ -195,48 +230,46 @@ void machine_help(FILE *out)
 {
 	for (size_t i = 0; i < OPTION_ROWS; i++)
 		fprintf(out, "  %-11s %-6s %s\n", option_rows[i].name, option_rows[i].argument, option_rows[i].meaning);
+	fprintf(out, "\nDevices of others (--device):\n");
+	device_help(out);
 }
 
 /* ---- life ---- */
 
-/* MSI is no part of virtio: the device has it where it was asked for, by its own key or by the interrupts granted. */
 static struct device *create_device(const struct machine_options *options, struct error *err)
 {
-	struct virtio_blk_options device = options->device;
+	struct device_choice device = options->device;
 
-	if (options->port.interrupts == INTERRUPT_MSI && !device.pci.msi_vectors) {
-		device.pci.msi_vectors = 1;
-		while (device.pci.msi_vectors < options->port.messages)
-			device.pci.msi_vectors *= 2;
-	}
-	return virtio_blk_create(&device, options->disk, err);
+	if (options->port.interrupts == INTERRUPT_MSI)
+		device_offer_msi(&device, options->port.messages);
+	return device_create(&device, options->disk, err);
 }
 
-int machine_check_driver(const struct machine_options *options, struct error *err)
+static bool has_disk(const struct machine_options *options)
 {
-	struct pe_file *file;
-	struct error why;
-	bool native;
+	return options->disk || options->device.kind->own_disk;
+}
+
+int machine_check_driver(const struct machine_options *options, bool *checked, struct error *err)
+{
+	struct image_facts facts;
 
 	if (!options->driver)
 		return error_set(err, "no driver is named");
-	if (pe_open(options->driver, &file, &why))
-		return error_set(err, "%s: %s", options->driver, why.text);
-	native = pe_headers(file)->machine == (sizeof(void *) == 8 ? PE_X64 : PE_X86);
-	pe_close(file);
-	if (!native)
-		return error_set(err, "%s is for the other machine: this storhost has %zu bits", options->driver,
-				 8 * sizeof(void *));
+	if (image_inspect(options->driver, &facts, err))
+		return -1;
+	*checked = facts.checked;
 	return 0;
 }
 
 int machine_check(const struct machine_options *options, struct error *err)
 {
 	struct device *device;
+	bool checked;
 
-	if (options->driver && !options->disk)
+	if (options->driver && !has_disk(options))
 		return error_set(err, "no disk is named");
-	if (machine_check_driver(options, err))
+	if (machine_check_driver(options, &checked, err))
 		return -1;
 	device = create_device(options, err);
 	if (!device)
@@ -250,6 +283,8 @@ int machine_enable(struct machine *machine, const struct machine_options *option
 	struct port_options port = options->port;
 
 	port.seed = machine->seed;
+	if (options->cpus.schedule)
+		port.srbs = SRBS_SMALL;
 	if (port_load(options->driver, machine->device, &port, &machine->port, err) || port_start(machine->port, err))
 		return -1;
 	return disk_attach(machine->port, &machine->disk, err);
@@ -268,10 +303,12 @@ int machine_power_on(struct machine *machine, const struct machine_options *opti
 {
 	memset(machine, 0, sizeof(*machine));
 	machine->seed = options->cpus.seed;
-	if (!options->driver || !options->disk)
+	if (!options->driver || !has_disk(options))
 		return machine_check(options, err);
+	if (options->port.ring_points && sizeof(void *) < 8)
+		return error_set(err, "ring-points are for x64 drivers: this storhost decodes no instructions");
 	machine->device = create_device(options, err);
-	if (!machine->device || phys_start(RAM_BYTES, machine->seed ^ 0x7068797300, err) ||
+	if (!machine->device || phys_start(options->ram, machine->seed ^ 0x7068797300, err) ||
 	    cpus_start(&options->cpus, err))
 		return -1;
 	return 0;
@@ -331,23 +368,30 @@ void machine_stop(struct machine *machine)
 	cpus_stop();
 }
 
+static int cannot(const struct device *device, const char *what, struct error *err)
+{
+	error_set(err, "a %s device cannot %s", device->ops->name, what);
+	return MACHINE_CANNOT;
+}
+
 int machine_fault(struct machine *machine, const char *spec, struct error *err)
 {
-	struct virtio_blk_options options;
+	const struct device_ops *ops = machine->device->ops;
+	int failed = ops->fault ? ops->fault(machine->device, spec, err) : DEVICE_CANNOT;
 
-	for (const char *item = spec; item; item = strchr(item, ',')) {
-		item += *item == ',';
-		if (strncmp(item, "fault", 5))
-			return error_set(err, "'%s' is not only about faults", spec);
-	}
-	virtio_blk_defaults(&options);
-	if (virtio_blk_parse(&options, spec, err))
-		return -1;
-	if (strstr(spec, "fault-registers="))
-		virtio_blk_set_registers(machine->device, options.pci.registers);
-	else
-		virtio_blk_set_fault(machine->device, options.fault, options.fault_after, options.fault_every);
-	return 0;
+	if (!ops->fault)
+		return cannot(machine->device, "be told to go wrong", err);
+	return failed == DEVICE_CANNOT ? MACHINE_CANNOT : failed;
+}
+
+int machine_resize(struct machine *machine, uint64_t bytes, struct error *err)
+{
+	const struct device_ops *ops = machine->device->ops;
+	int failed = ops->resize ? ops->resize(machine->device, bytes, err) : DEVICE_CANNOT;
+
+	if (!ops->resize)
+		return cannot(machine->device, "be resized from here", err);
+	return failed == DEVICE_CANNOT ? MACHINE_CANNOT : failed;
 }
 
 void machine_free(struct machine *machine)
@@ -464,17 +508,22 @@ static unsigned event_count(const struct machine *machine)
 	return count;
 }
 
-bool machine_counter(const struct machine *machine, const char *name, uint64_t *value)
+int machine_counter(const struct machine *machine, const char *name, uint64_t *value, struct error *err)
 {
 	if (!strcmp(name, "findings"))
 		*value = verify_findings();
 	else if (!strcmp(name, "events"))
 		*value = event_count(machine);
+	else
+		*value = DEVICE_UNCOUNTED;
 	for (size_t i = 0; i < COUNTERS; i++) {
-		if (!strcmp(counters[i].name, name))
-			return counter_read(machine, &counters[i], value);
+		if (strcmp(counters[i].name, name))
+			continue;
+		if (!counter_read(machine, &counters[i], value))
+			break;
+		return *value == DEVICE_UNCOUNTED ? cannot(machine->device, "be asked for that number", err) : 0;
 	}
-	return !strcmp(name, "findings") || !strcmp(name, "events");
+	return *value == DEVICE_UNCOUNTED ? error_set(err, "expected a counter '%s', got none of that name", name) : 0;
 }
 
 void machine_report(const struct machine *machine, struct json *json)
@@ -485,7 +534,7 @@ void machine_report(const struct machine *machine, struct json *json)
 	json_string(json, "death", cpu_death());
 	json_unsigned(json, "steps", cpu_steps());
 	for (size_t i = 0; i < COUNTERS; i++) {
-		if (counter_read(machine, &counters[i], &value))
+		if (counter_read(machine, &counters[i], &value) && value != DEVICE_UNCOUNTED)
 			json_unsigned(json, counters[i].name, value);
 	}
 	if (machine->port) {
@@ -516,13 +565,18 @@ int machine_report_file(const struct machine *machine, const char *path, struct 
 
 void machine_summary(const struct machine *machine, FILE *out)
 {
-	const struct device_stats *stats = machine->device ? machine->device->ops->stats(machine->device) : NULL;
+	static const struct {
+		const char *counter, *words;
+	} told[] = {
+		{ "requests", "requests" }, { "bytes_read", "bytes read" }, { "bytes_written", "written" },
+		{ "flushes", "flushes" },   { "doorbells", "doorbells" },   { "interrupts", "interrupts" },
+	};
+	struct error err;
+	uint64_t value;
 
-	if (stats)
-		fprintf(out,
-			"%llu requests, %llu bytes read, %llu written, %llu flushes, %llu doorbells, %llu interrupts, ",
-			(unsigned long long)stats->requests, (unsigned long long)stats->bytes_read,
-			(unsigned long long)stats->bytes_written, (unsigned long long)stats->flushes,
-			(unsigned long long)stats->doorbells, (unsigned long long)stats->interrupts);
+	for (size_t i = 0; i < sizeof(told) / sizeof(told[0]) && machine->device; i++) {
+		if (!machine_counter(machine, told[i].counter, &value, &err))
+			fprintf(out, "%llu %s, ", (unsigned long long)value, told[i].words);
+	}
 	fprintf(out, "%u findings (seed %llu)\n", verify_findings(), (unsigned long long)machine->seed);
 }

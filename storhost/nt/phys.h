@@ -28,6 +28,8 @@ enum phys_use {
 };
 
 int phys_start(uint64_t bytes, uint64_t seed, struct error *err);
+/* Memory of the same size for another machine: nothing is allocated, and no window is open any more. */
+void phys_restart(uint64_t seed);
 void phys_stop(void);
 
 /* Allocates one page anywhere (below 4 GiB if low); its bus address, or 0. */
@@ -42,6 +44,15 @@ void *phys_host(uint64_t address);
 /* The device's view: NULL where it may not go so. */
 void *phys_device(uint64_t address, uint32_t length, bool write);
 const char *phys_use_name(uint64_t address);
+
+/* RAM's ranges of bus addresses, each `length` long: where range n begins, in bytes of the file, and `host`. */
+struct phys_range {
+	uint64_t address, length, offset;
+	void *host;
+	int fd;
+};
+/* False: there is no range n. */
+bool phys_range(unsigned n, struct phys_range *range);
 
 /* A window on `count` pages; page n of it shows addresses[n]. NULL if the host refuses. */
 void *phys_map(const uint64_t *addresses, size_t count);

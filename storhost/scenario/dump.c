@@ -73,12 +73,15 @@ static int image_start(struct run *run, const struct step *step, bool crash, str
 
 int step_crash(struct run *run, const struct step *step, struct error *err)
 {
+	int failed;
+
 	if (step->number && run->state == STATE_RUNNING && !cpu_run(step->number))
 		return error_set(err, "expected the machine to live, got its death: %s", cpu_death());
-	if (image_start(run, step, true, err))
-		return -1;
+	failed = image_start(run, step, true, err);
 	forget_flights(run);
 	run->write_cache = true; /* the image has not been told to do without */
+	if (failed)
+		return -1;
 	return run->model || step->name ? 0 : adopt_capacity(run, err);
 }
 

@@ -23,6 +23,7 @@ enum {
 	MAY_FAIL = 1,     /* requests end badly even when they are tried again */
 	MAY_TIME_OUT = 2, /* event 129 */
 	ALONE = 4,        /* it happens between bursts */
+	ASKS = 8,         /* only a device that can go wrong by request takes part */
 };
 
 struct happening {
@@ -270,6 +271,17 @@ static int shrink(struct live *live, const struct happening *happening, struct e
 	return resize(live, now - below(live, now - live->bytes_least + 1), err);
 }
 
+/* At once, so that no later flush makes up for one that was forgotten. */
+static int lose_power(struct live *live, struct error *err)
+{
+	struct step step = { .flag = false };
+
+	if (step_sleep(live->run, &step, err))
+		return -1;
+	step.flag = true;
+	return step_wake(live->run, &step, err) ? -1 : model_compare(live->run->model, err);
+}
+
 /* MODE SELECT(6) of the caching page, where the disk lets it be changed: all that was written before is then safe. */
 static int change_cache(struct live *live, const struct happening *happening, struct error *err)
 {
@@ -286,9 +298,10 @@ static int change_cache(struct live *live, const struct happening *happening, st
 	if (request.srb_status != SRB_STATUS_SUCCESS)
 		return 0;
 	run->write_cache = !run->write_cache;
-	if (!run->write_cache)
-		model_flushed(run->model, clock);
-	return 0;
+	if (run->write_cache)
+		return 0;
+	model_flushed(run->model, clock);
+	return below(live, 2) ? lose_power(live, err) : 0;
 }
 
 /* detail: the fault; it strikes from some request on, number: how often at most; then it is over. */
@@ -329,22 +342,22 @@ static const struct happening happenings[] = {
 	{ "hibernate", 2, 0, sleep_and_wake, "", true },
 	{ "hibernate-lost", 4, 0, sleep_and_wake, "lost", true },
 	{ "rebalance", 2, 0, rebalance, "", 0 },
-	{ "grow", 3, 0, grow, "", 0 },
-	{ "shrink", 3, MAY_FAIL, shrink, "", 0 },
+	{ "grow", 3, ASKS, grow, "", 0 },
+	{ "shrink", 3, MAY_FAIL | ASKS, shrink, "", 0 },
 	{ "cache", 2, ALONE, change_cache, "", 0 },
-	{ "outage", 2, MAY_TIME_OUT, outage, "", 0 },
-	{ "stall", 2, MAY_TIME_OUT, device_fault, "stall", 0 },
-	{ "lost-interrupt", 3, MAY_TIME_OUT, device_fault, "lost-interrupt", 0 },
-	{ "spurious-interrupt", 2, 0, device_fault, "spurious-interrupt", 3 },
-	{ "io-error", 3, MAY_FAIL, device_fault, "io-error", 3 },
-	{ "bad-status", 1, MAY_FAIL, device_fault, "bad-status", 3 },
-	{ "no-status", 1, 0, device_fault, "no-status", 0 },
-	{ "needs-reset", 2, 0, device_fault, "needs-reset", 0 },
-	{ "used-bad-id", 1, 0, device_fault, "used-bad-id", 0 },
-	{ "used-free-id", 1, 0, device_fault, "used-free-id", 0 },
-	{ "used-twice", 1, 0, device_fault, "used-twice", 0 },
-	{ "used-jump", 1, 0, device_fault, "used-jump", 0 },
-	{ "used-length", 1, 0, device_fault, "used-length", 3 },
+	{ "outage", 2, MAY_TIME_OUT | ASKS, outage, "", 0 },
+	{ "stall", 2, MAY_TIME_OUT | ASKS, device_fault, "stall", 0 },
+	{ "lost-interrupt", 3, MAY_TIME_OUT | ASKS, device_fault, "lost-interrupt", 0 },
+	{ "spurious-interrupt", 2, ASKS, device_fault, "spurious-interrupt", 3 },
+	{ "io-error", 3, MAY_FAIL | ASKS, device_fault, "io-error", 3 },
+	{ "bad-status", 1, MAY_FAIL | ASKS, device_fault, "bad-status", 3 },
+	{ "no-status", 1, ASKS, device_fault, "no-status", 0 },
+	{ "needs-reset", 2, ASKS, device_fault, "needs-reset", 0 },
+	{ "used-bad-id", 1, ASKS, device_fault, "used-bad-id", 0 },
+	{ "used-free-id", 1, ASKS, device_fault, "used-free-id", 0 },
+	{ "used-twice", 1, ASKS, device_fault, "used-twice", 0 },
+	{ "used-jump", 1, ASKS, device_fault, "used-jump", 0 },
+	{ "used-length", 1, ASKS, device_fault, "used-length", 3 },
 };
 
 #define HAPPENINGS (sizeof(happenings) / sizeof(happenings[0]))
@@ -422,9 +435,9 @@ static uint64_t counter(const struct live *live, const char *name)
 {
 	const struct scenario_host *host = live->run->host;
 	uint64_t value = 0;
+	struct error none;
 
-	host->counter(host->opaque, name, &value);
-	return value;
+	return host->counter(host->opaque, name, &value, &none) ? 0 : value;
 }
 
 static void note_end(const struct live *live)
@@ -462,11 +475,26 @@ static int live_on(struct live *live, struct error *err)
 	return 0;
 }
 
+static bool can_happen(struct run *run, const struct step *step, struct error *err)
+{
+	for (unsigned i = 0; i < HAPPENINGS; i++) {
+		if (!(step->operand >> i & 1) || !(happenings[i].may & ASKS) ||
+		    run->host->every_fault(run->host->opaque))
+			continue;
+		error_set(err, "the device cannot be told to live through '%s'", happenings[i].name);
+		return false;
+	}
+	return true;
+}
+
 int step_live(struct run *run, const struct step *step, struct error *err)
 {
-	struct live *live = calloc(1, sizeof(*live)); /* its steps are those of flights, which live on */
+	struct live *live; /* its steps are those of flights, which live on */
 	struct error why;
 
+	if (!can_happen(run, step, err))
+		return SCENARIO_CANNOT;
+	live = calloc(1, sizeof(*live));
 	if (!live)
 		return error_set(err, "there is no memory");
 	live->run = run;

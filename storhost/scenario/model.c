@@ -16,7 +16,7 @@
 #include "disk/bytes.h"
 #include "scenario/internal.h"
 
-#define CHUNK_BLOCKS 64u
+#define CHUNK_BLOCKS TOUCHED_MAX
 #define VERSIONS 4u   /* that a block may have at a time; of more, all since the first are taken for possible */
 #define UNKNOWN 0xffu /* in place of a number of versions: any data */
 #define SINCE 0xfeu   /* version[0] and any later one */
@@ -69,6 +69,7 @@ struct model *model_create(uint32_t block_size, int fd, bool zeroed)
 	model->block_size = block_size;
 	model->fd = fd;
 	model->zeroed = zeroed;
+	model->doubtful = fd < 0;
 	model->scratch = malloc(block_size);
 	if (model->scratch && block_size <= BLOCK_SIZE_MAX)
 		return model;
@@ -527,12 +528,29 @@ static int compare_data(struct model *model, uint8_t *block, struct error *err)
 	return 0;
 }
 
+bool model_touched(const struct model *model, uint64_t lba, uint64_t *next, uint32_t *blocks)
+{
+	const struct chunk *found = NULL;
+
+	for (unsigned i = 0; i < BUCKETS; i++) {
+		for (const struct chunk *chunk = model->bucket[i]; chunk; chunk = chunk->next) {
+			if (chunk->first >= lba && (!found || chunk->first < found->first))
+				found = chunk;
+		}
+	}
+	*next = found ? found->first : 0;
+	*blocks = CHUNK_BLOCKS;
+	return found != NULL;
+}
+
 int model_compare(struct model *model, struct error *err)
 {
-	uint8_t *block = malloc(model->block_size);
+	uint8_t *block = model->fd < 0 ? NULL : malloc(model->block_size);
 	struct error why;
 	int failed;
 
+	if (model->fd < 0)
+		return 0;
 	if (!block)
 		return error_set(err, "there is no memory");
 	failed = compare_known(model, block, &why) || (model->zeroed && compare_data(model, block, &why));

@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/inject.h"
+#include "nt/schedule.h"
 #include "scenario/internal.h"
 
 /*
@@ -18,6 +20,7 @@
  *   S line        it begins with the step of that line; 0: with the end
  *   T text        a line of the transcript
  *   F sentence    it failed
+ *   K sentence    it asks for what the device does not have
  *   P             it passed
  */
 #define RECORD_MAX 4096u
@@ -87,10 +90,18 @@ static const char *state_name(enum state state)
 static int run_step(struct run *run, const struct step *step, struct error *err)
 {
 	const struct verb *verb = step->verb;
+	int failed;
 
+	if (strain_skips(run, step)) {
+		run_note(run, "    skipped");
+		return 0;
+	}
 	if (!(verb->states & run->state))
 		return error_set(err, "expected a time for '%s', got it when %s", verb->name, state_name(run->state));
-	if (verb->build && !step->direct ? request_step(run, step, err) : verb->run(run, step, err))
+	failed = verb->build && !step->direct ? request_step(run, step, err) : verb->run(run, step, err);
+	if (failed == SCENARIO_CANNOT)
+		return failed;
+	if (strain_settle(run, step, failed, err))
 		return -1;
 	return run_findings(run, err);
 }
@@ -124,15 +135,19 @@ static int run_steps(struct run *run, struct error *err)
 			events = 0;
 			run->events = 0;
 		}
-		if (failed)
-			return error_set(err, "%s", why.text);
+		if (failed) {
+			error_set(err, "%s", why.text);
+			return failed;
+		}
 	}
 	tell(run, 'S', "0");
 	run_note(run, "end");
+	if (inject_is_armed() && strain_end(run, err))
+		return -1;
 	return run_end(run, err);
 }
 
-static void apply_options(struct run *run)
+static void prepare_run(struct run *run)
 {
 	const struct scenario *scenario = run->scenario;
 	struct error ignored; /* scenario_check told */
@@ -142,6 +157,9 @@ static void apply_options(struct run *run)
 
 		if (step->verb->run == step_option && !strcmp(step->name, "seed"))
 			step_option(run, step, &ignored);
+		/* It says where a schedule decides, which is not elsewhere then. */
+		if (step->verb->run == step_explore)
+			schedule_window(false);
 	}
 }
 
@@ -158,17 +176,16 @@ static void run_in_child(const struct scenario *scenario, const struct scenario_
 	};
 	struct error err;
 	uint64_t seed;
+	int failed;
 
 	if (!run.out)
 		return;
-	apply_options(&run);
+	prepare_run(&run);
 	seed = host->seed(host->opaque);
 	run.rng.state = seed ^ 0x7363656e6172696f;
 	tell(&run, 'N', "%llu", (unsigned long long)seed);
-	if (run_steps(&run, &err))
-		tell(&run, 'F', "%s", err.text);
-	else
-		tell(&run, 'P', "%s", "");
+	failed = run_steps(&run, &err);
+	tell(&run, !failed ? 'P' : failed == SCENARIO_CANNOT ? 'K' : 'F', "%s", failed ? err.text : "");
 }
 
 /* ---- its parent ---- */
@@ -183,11 +200,11 @@ struct watch {
 	size_t length;
 };
 
-static void fail_at(struct watch *watch, const char *sentence)
+static void end_at(struct watch *watch, enum scenario_verdict verdict, const char *sentence)
 {
 	struct scenario_outcome *outcome = watch->outcome;
 
-	outcome->verdict = SCENARIO_FAIL;
+	outcome->verdict = verdict;
 	outcome->line = watch->line;
 	if (watch->line)
 		snprintf(outcome->reason, sizeof(outcome->reason), "%s:%u: %s", watch->scenario->file, watch->line,
@@ -196,6 +213,11 @@ static void fail_at(struct watch *watch, const char *sentence)
 		snprintf(outcome->reason, sizeof(outcome->reason), "%s: at the end: %s", watch->scenario->file,
 			 sentence);
 	watch->told = true;
+}
+
+static void fail_at(struct watch *watch, const char *sentence)
+{
+	end_at(watch, SCENARIO_FAIL, sentence);
 }
 
 static void take_record(struct watch *watch)
@@ -216,6 +238,9 @@ static void take_record(struct watch *watch)
 		break;
 	case 'F':
 		fail_at(watch, text);
+		break;
+	case 'K':
+		end_at(watch, SCENARIO_SKIP, text);
 		break;
 	case 'P':
 		watch->outcome->verdict = SCENARIO_PASS;
@@ -345,7 +370,7 @@ int scenario_check(const struct scenario *scenario, const struct scenario_host *
 	for (unsigned i = 0; i < scenario->step_count; i++) {
 		const struct step *step = &scenario->steps[i];
 
-		if (step->verb->run == step_option && host->option(host->opaque, step->name, step->value, &why))
+		if (step->verb->run == step_option && host->option(host->opaque, step->name, step->value, &why) < 0)
 			return error_set(err, "%s:%u: %s", scenario->file, step->line, why.text);
 	}
 	return 0;

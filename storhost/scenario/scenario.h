@@ -31,12 +31,18 @@ struct scenario;
 struct scenario *scenario_parse(const char *file, const char *text, size_t size, struct error *err);
 void scenario_free(struct scenario *scenario);
 const char *scenario_claim(const struct scenario *scenario);
+/* With how many preemptions it is to be explored: 1 unless it says otherwise. */
+#define SCENARIO_PREEMPTIONS_MAX 100u
+unsigned scenario_preemptions(const struct scenario *scenario);
 /* Every verb with its grammar, and what can be expected. */
 void scenario_help(FILE *out);
 
+/* What a scenario asks for is nothing that this device has: *err says what, and the scenario is skipped. */
+#define SCENARIO_CANNOT 3
+
 /*
  * The machine, as the front end puts it together. All but `option` and `is` are called in the scenario's own process.
- * Numbers returned are 0, or -1 with a sentence in *err.
+ * Numbers returned are 0, or -1 with a sentence in *err, or, where a device is asked, SCENARIO_CANNOT.
  */
 struct scenario_host {
 	void *opaque;
@@ -47,6 +53,8 @@ struct scenario_host {
 	uint64_t (*seed)(void *opaque);
 	/* The image that the user named; NULL: each scenario has a scratch disk. */
 	const char *disk;
+	/* The device brings its own medium: no disk is made for it, and it cannot be looked at unless `disk` is it. */
+	bool own_disk;
 	/* Loads and starts the driver, the first time with the whole machine around it. */
 	int (*start)(void *opaque, const char *disk, struct error *err);
 	struct port *(*port)(void *opaque);
@@ -67,11 +75,13 @@ struct scenario_host {
 	int (*resize)(void *opaque, uint64_t bytes, struct error *err);
 	/* Whether lost power takes back what was not flushed. */
 	bool (*forgets)(void *opaque);
-	/* A number of the machine's report; false: it has none of that name. */
-	bool (*counter)(void *opaque, const char *name, uint64_t *value);
+	/* Whether anything that can happen to a disk can happen to this one, of its own doing. */
+	bool (*every_fault)(void *opaque);
+	/* A number of the machine's report. */
+	int (*counter)(void *opaque, const char *name, uint64_t *value, struct error *err);
 };
 
-/* Tries every `option` of the scenario: -1 and "FILE:LINE: sentence" for one that the machine does not take. */
+/* Tries every `option` of the scenario: -1 and "FILE:LINE: sentence" for one that is none. */
 int scenario_check(const struct scenario *scenario, const struct scenario_host *host, struct error *err);
 
 enum scenario_verdict { SCENARIO_PASS, SCENARIO_FAIL, SCENARIO_SKIP };

@@ -207,7 +207,7 @@ int rig_setup(void **state)
 	rig->dev = virtio_blk_create(&options, rig->disk, &err);
 	if (!rig->dev)
 		fail_msg("%s", err.text);
-	device_attach(rig->dev, &bus);
+	device_attach(rig->dev, &bus, &err);
 	assign(rig);
 	*state = rig;
 	return 0;

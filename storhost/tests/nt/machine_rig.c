@@ -96,7 +96,7 @@ void rig_machine(unsigned cpus, bool threads, uint64_t seed)
 	const struct cpu_config config = { .cpus = cpus, .threads = threads, .seed = seed };
 	struct error err = { "" };
 
-	cpu_set_device(device_idle, NULL);
+	cpu_set_device(device_idle, NULL, NULL);
 	if (cpus_start(&config, &err))
 		fail_msg("%s", err.text);
 }

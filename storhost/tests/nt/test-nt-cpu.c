@@ -226,7 +226,7 @@ static void run_walkers(void *opaque)
 
 	running = opaque;
 	rig_machine(CPUS, false, running->seed);
-	cpu_set_device(trace_device, NULL);
+	cpu_set_device(trace_device, NULL, NULL);
 	still_running = CPUS;
 	for (unsigned i = 0; i < CPUS; i++) {
 		works[i].run = walk;
@@ -611,7 +611,7 @@ static bool device_step(void *opaque, uint64_t random)
 static void device_works(bool threads)
 {
 	rig_machine(2, threads, 1);
-	cpu_set_device(device_step, &device_left);
+	cpu_set_device(device_step, NULL, &device_left);
 	for (unsigned round = 1; round <= 3; round++) {
 		device_left = 10;
 		cpu_wake_device();

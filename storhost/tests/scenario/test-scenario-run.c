@@ -28,6 +28,8 @@ static int fake_option(void *opaque, const char *name, const char *value, struct
 		fake->seed = strtoull(value, NULL, 0);
 	else if (!strcmp(name, "parameter"))
 		snprintf(fake->parameter, sizeof(fake->parameter), "%s", value);
+	else if (!strcmp(name, "device"))
+		return error_set(err, "a fake cannot be told '%s'", value), SCENARIO_CANNOT;
 	else
 		return error_set(err, "there is no option '%s'", name);
 	return 0;
@@ -71,10 +73,12 @@ static void fake_end(void *opaque)
 	(void)opaque;
 }
 
-static bool fake_counter(void *opaque, const char *name, uint64_t *value)
+static int fake_counter(void *opaque, const char *name, uint64_t *value, struct error *err)
 {
 	*value = ((struct fake *)opaque)->seed;
-	return !strcmp(name, "seed");
+	if (!strcmp(name, "doorbells"))
+		return error_set(err, "a fake cannot be asked for that number"), SCENARIO_CANNOT;
+	return strcmp(name, "seed") ? error_set(err, "expected a counter '%s', got none of that name", name) : 0;
 }
 
 static struct scenario_outcome run(const char *text, FILE *transcript)
@@ -183,6 +187,19 @@ static void test_a_scenario_for_another_driver_is_skipped(void **state)
 	assert_string_equal(outcome.reason, "x:3: the driver is no chk build");
 }
 
+static void test_what_a_device_does_not_have_is_skipped_with_its_reason(void **state)
+{
+	struct scenario_outcome outcome = run("# c\noption seed 7\ndevice blk-size=4096\nstart\n", NULL);
+
+	(void)state;
+	assert_int_equal(outcome.verdict, SCENARIO_SKIP);
+	assert_int_equal(outcome.line, 3);
+	assert_string_equal(outcome.reason, "x:3: a fake cannot be told 'blk-size=4096'");
+	outcome = run("# c\nexpect doorbells == 5\n", NULL);
+	assert_int_equal(outcome.verdict, SCENARIO_SKIP);
+	assert_string_equal(outcome.reason, "x:2: a fake cannot be asked for that number");
+}
+
 static void test_the_seed_is_the_scenario_s_if_it_sets_one(void **state)
 {
 	struct scenario_outcome outcome = run("# c\noption seed 77\nexpect seed == 77\n", NULL);
@@ -231,6 +248,7 @@ int main(void)
 		cmocka_unit_test(test_a_scenario_without_end_fails_at_its_limit),
 		cmocka_unit_test(test_a_finding_fails_unless_it_is_announced),
 		cmocka_unit_test(test_a_scenario_for_another_driver_is_skipped),
+		cmocka_unit_test(test_what_a_device_does_not_have_is_skipped_with_its_reason),
 		cmocka_unit_test(test_the_seed_is_the_scenario_s_if_it_sets_one),
 		cmocka_unit_test(test_the_transcript_has_each_step),
 		cmocka_unit_test(test_an_option_that_the_machine_has_not_is_told_with_its_line),

@@ -29,19 +29,21 @@
  *                       |        +-- VblkBeginReset, a fault ----+
  *                       +-- VblkStop --> Changing
  *
- *   Changing ends in Running, Stopped or Failed.
+ *   Changing ends in Running or Failed, if it is a start, or else in Stopped.
  *   any state -- VblkLeave (PnP remove, surprise removal) --> Gone
  *
  *   Found      0, also what a zeroed extension says when HwFindAdapter never ran.
  *              * The device was reset and has no queue; no interrupt is ours.
  *              * No Request is in flight.
- *   Starting   HwInitialize or ScsiRestartAdapter is programming the device.
- *              * No Request is in flight; the ring may be half laid out.
+ *   Changing   HwInitialize or ScsiRestartAdapter is programming the device, or ScsiStopAdapter resets it.
+ *              * The port sends nothing; the ring may be half laid out.
  *   Running    * Ring and device agree on features, size, vectors and addresses; the device has DRIVER_OK.
  *              * No reset is queued. Requests are accepted.
  *   Resetting  A reset was asked for or found necessary, or the adapter is to leave; the DPC or HwResetBus performs it.
  *              * The device may still own Requests. New ones get BUSY, nothing is added or popped.
- *   Stopped    * The device was seen at status 0; no Request is in flight. Extension and ring memory are kept.
+ *   Stopped    * The device was reset, and has lost its power or is about to: no register is touched. A device that
+ *                did not obey is reset again by the restart.
+ *              * The port had drained its queue: no Request is in flight. Extension and ring memory are kept.
  *   Failed     The device refused to stop, or to start again.
  *              * Requests that it may still own stay in the ring and are not returned; new ones get NO_DEVICE.
  *              * A further reset may be tried.

@@ -521,10 +521,9 @@ BOOLEAN NTAPI VblkHwResetBus(PVOID DeviceExtension, ULONG PathId) {
     return done;
 }
 
-/* May come when the hardware is absent already: then nothing answers, and the state becomes Failed. */
+/* May come when the hardware is absent already: then nothing answers. */
 static VOID VblkStop(PVBLK_ADAPTER Adapter) {
     VBLK_LIST finished;
-    BOOLEAN stopped;
 
     switch (Adapter->State) {
     case VblkFound:
@@ -539,13 +538,12 @@ static VOID VblkStop(PVBLK_ADAPTER Adapter) {
     VblkAwaitDpcs(Adapter, 1);
     VblkBeginExclusive(Adapter);
     VblkListInitialize(&finished);
-    stopped = VirtioPciReset(&Adapter->Pci);
-    if (stopped) {
+    if (VirtioPciReset(&Adapter->Pci)) {
         VblkTakeAll(Adapter, &finished, VblkOutcomeBusReset);
-        VblkAnswerResets(Adapter, &finished, VblkOutcomeSuccess);
     }
+    VblkAnswerResets(Adapter, &finished, VblkOutcomeSuccess);
     VblkEndExclusive(Adapter);
-    VblkSetState(Adapter, stopped ? VblkStopped : VblkFailed);
+    VblkSetState(Adapter, VblkStopped); /* even if the device did not obey: it loses its power, or its place */
     VblkFinishList(Adapter, &finished);
 }
 
@@ -574,7 +572,7 @@ SCSI_ADAPTER_CONTROL_STATUS NTAPI VblkHwAdapterControl(PVOID DeviceExtension, SC
         VblkStop(adapter);
         return ScsiAdapterControlSuccess;
     case ScsiRestartAdapter:
-        if (adapter->State != VblkStopped && adapter->State != VblkFailed) {
+        if (adapter->State != VblkStopped) {
             return ScsiAdapterControlUnsuccessful;
         }
         return VblkStart(adapter) ? ScsiAdapterControlSuccess : ScsiAdapterControlUnsuccessful;
