@@ -50,10 +50,10 @@ def configuration(play, msix):
 
 def chardev(name):
     for option in sys.argv:
-        place = re.search(r"path=(.*?)(,logfile|$)", option)
-        if option.startswith(f"socket,id={name},path="):
+        path = re.search(f"^socket,id={name},path=(.*)", option)
+        if path:
             connection = socket.socket(socket.AF_UNIX)
-            connection.connect(place[1].replace(",,", ","))
+            connection.connect(path[1].replace(",,", ","))
             return connection
         port = re.search(rf"^socket,id={name},host=127.0.0.1,port=(\d+)", option)
         if port:

@@ -1,29 +1,23 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """The host harness: each verdict, marker, report and exit status, with a scripted QEMU and with the real one."""
+import concurrent.futures
+import functools
 import json
 import os
-import pathlib
 import re
 import shlex
 import signal
 import subprocess
-import sys
-import time
 import typing
-import xml.etree.ElementTree as ElementTree
 
 import hosting
 import pytest
+from harness import DEADLINE, HARNESS, PROGRAM, H, S, left_over, run
 
-HARNESS = hosting.REPOSITORY / "drivers" / "windows7" / "tests" / "host-harness"
-PROGRAM = HARNESS / "invoke_aero_virtio_win7_tests.py"
 WRAPPER = HARNESS / "Invoke-AeroVirtioWin7Tests.ps1"
 FAKE = hosting.REPOSITORY / "tests" / "fake_qemu.py"
 QEMU = "qemu-system-x86_64"
 MIB = hosting.MIB
-DEADLINE = 30
-
-S, H = "AERO_VIRTIO_SELFTEST|", "AERO_VIRTIO_WIN7_HOST|"
 START = f"{S}START|version=1\r\n{S}CONFIG|blk_root=D:\\|expect_blk_msi=0|later=1\r\n"
 IRQ = "virtio-blk-miniport-irq|INFO|mode={}|message_count={}|msix_config_vector={}|msix_queue0_vector={}\r\n"
 DISK = (S + "TEST|virtio-blk|PASS|irq_mode={}|irq_message_count={}|msix_config_vector={}|msix_queue_vector={}|"
@@ -47,79 +41,31 @@ READY = f"{RESIZE}READY|disk=1|old_bytes={OLD}\r\n"
 REQUIRE, WITH_RESIZE, WITH_RESET = "--require-virtio-blk-msix", "--with-blk-resize", "--with-blk-reset"
 
 
-class Result(typing.NamedTuple):
-    status: int
-    out: str
-    errors: str
-    output: pathlib.Path
-
-    @property
-    def told(self):
-        return f"status {self.status}\n{self.out}{self.errors}"
-
-    @property
-    def host(self):
-        """Verdict and fields of each host marker, by its name."""
-        markers = [line.split("|") for line in self.out.splitlines() if line.startswith(H)]
-        return {words[1]: (words[2], dict(word.split("=", 1) for word in words[3:])) for words in markers}
-
-    @property
-    def cases(self):
-        """JUnit's testcases: group.name → passed, failure, error or skipped. Its counts are those of its elements."""
-        root = ElementTree.parse(self.output / "junit.xml").getroot()
-        suite, = root.findall("testsuite")
-        cases = {}
-        for case in suite.findall("testcase"):
-            kinds = [child.tag for child in case if child.tag != "system-out"]
-            name = f"{case.get('classname').rpartition('.')[2]}.{case.get('name')}"
-            assert name not in cases and len(kinds) <= 1
-            cases[name] = kinds[0] if kinds else "passed"
-        verdicts = list(cases.values())
-        assert [int(suite.get(attribute)) for attribute in ("tests", "failures", "errors", "skipped")] == \
-            [len(cases), verdicts.count("failure"), verdicts.count("error"), verdicts.count("skipped")]
-        return cases
-
-
-def run(output, *arguments, prelude="", environment=None):
-    """Runs the harness to its end. prelude: Python that is run before it, with its modules to hand."""
-    command = [sys.executable, str(PROGRAM)]
-    if prelude:
-        command = [sys.executable, "-c", f"import runpy, sys; sys.path.insert(0, {str(HARNESS)!r})\n{prelude}\n"
-                   f"sys.argv[0] = {str(PROGRAM)!r}; runpy.run_path(sys.argv[0], run_name='__main__')"]
-    with subprocess.Popen([*command, "--output", str(output), *map(str, arguments)], stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-                          env={**os.environ, **(environment or {})}) as process:
-        try:
-            out, errors = process.communicate(timeout=DEADLINE)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # its QEMU too
-            raise
-    return Result(process.returncode, out, errors, output)
-
-
-def left_over(path):
-    """Processes that have the path in their command line."""
-    found = []
-    for entry in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            found += [entry] if str(path).encode() in entry.read_bytes() else []
-        except OSError:
-            pass
-    return found
+def play_in(directory, script, *arguments, prelude="", boot=20, test=20, **what):
+    """Has the scripted QEMU play: play(script, "--option", mib=64, prelude="") is the harness's Result."""
+    scene = directory / "play.json"
+    scene.write_text(json.dumps({"script": script, "words": str(directory / "words.json"), **what}), encoding="utf-8")
+    result = run(directory / "out", "--qemu-system", FAKE, "--no-disk-image", "--boot-timeout", boot,
+                 "--test-timeout", test, *arguments, "--", "-kernel", "k", prelude=prelude, environment={"FAKE_QEMU": str(scene)})
+    assert not left_over(directory), "a process was left behind"
+    return result
 
 
 @pytest.fixture
 def play(tmp_path):
-    """Has the scripted QEMU play: play(script, "--option", mib=64, prelude="") is the harness's Result."""
-    def go(script, *arguments, prelude="", boot=20, test=20, **what):
-        scene, words = tmp_path / "play.json", tmp_path / "words.json"
-        scene.write_text(json.dumps({"script": script, "words": str(words), **what}), encoding="utf-8")
-        result = run(tmp_path / "out", "--qemu-system", FAKE, "--no-disk-image", "--boot-timeout", boot,
-                     "--test-timeout", test, *arguments, "--", "-kernel", "k", prelude=prelude,
-                     environment={"FAKE_QEMU": str(scene)})
-        assert not left_over(tmp_path), "a process was left behind"
-        return result
-    return go
+    return functools.partial(play_in, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def played(request, tmp_path_factory):
+    """The Result of a scene by its name. All that were asked for play at the same time: most of them only wait."""
+    names = {item.callspec.params["name"] for item in request.session.items
+             if "played" in getattr(item, "fixturenames", ())}
+    with concurrent.futures.ThreadPoolExecutor(max_workers=4) as pool:
+        runs = {name: pool.submit(play_in, tmp_path_factory.mktemp("scene"), scene.script, *scene.arguments.split(),
+                                  **scene.what)
+                for name, scene in {**PASSING, **FAILING}.items() if name in names}
+        yield lambda name: runs[name].result()
 
 
 # -- what a passing guest gives
@@ -221,9 +167,8 @@ PASSING = {
 
 
 @pytest.mark.parametrize("name", PASSING)
-def test_a_guest_passes(play, name):
-    scene = PASSING[name]
-    result = play(scene.script, *scene.arguments.split(), **scene.what)
+def test_a_guest_passes(played, name):
+    scene, result = PASSING[name], played(name)
     assert result.status == 0, result.told
     assert set(result.cases.values()) <= {"passed", "skipped"}
     assert f"\n{H}{scene.marker}" in f"\n{result.out}", result.told
@@ -277,8 +222,8 @@ FAILING = {
                                        kind="error", status=3),
     "QEMU dies": Scene(says(BY_LINE) + [["exit", 1, "\x1b[31mout of memory\n"]], "", {}, "RESULT|FAIL|reason=ended",
                        r"QEMU went away \(\?\[31mout of memory\) before the selftest's result", kind="error", status=4),
-    "dies in its result": Scene(says(BY_LINE, f"{S}RESULT|PASS") + [["exit", 0, ""]], says="before the selftest's result",
-                                kind="error", status=4),
+    "dies in its result": Scene(says(BY_LINE, f"{S}RESULT|PASS") + [["exit", 0, ""]],
+                                says="before the selftest's result", kind="error", status=4),
     "blue screen": Scene(says(BY_LINE) + [BLUE_SCREEN], says=r"ended \(guest-reset\) before the selftest's result",
                          kind="error", status=4),
     "blue screen at boot": Scene([BLUE_SCREEN], says="before the selftest's start\n(.*\n)*.*layout=any", kind="error",
@@ -344,9 +289,8 @@ GONE = {"QEMU dies", "dies in its result"}  # and their screens
 
 
 @pytest.mark.parametrize("name", FAILING)
-def test_a_failure_is_told_in_its_status_marker_and_report(play, name):
-    scene = FAILING[name]
-    result = play(scene.script, *scene.arguments.split(), **scene.what)
+def test_a_failure_is_told_in_its_status_marker_and_report(played, name):
+    scene, result = FAILING[name], played(name)
     assert result.status == scene.status, result.told
     assert result.out.splitlines()[-1].startswith(f"{H}RESULT|FAIL"), result.told
     assert f"\n{H}{scene.marker}" in f"\n{result.out}", result.told

@@ -149,7 +149,7 @@ def disks(given, blank):
     return words + ["-device", "ide-hd,drive=aero-boot,bus=ide.0,bootindex=0"]
 
 
-def command_line(given, blank, serial_log, qmp, serial):
+def command_line(given, blank, qmp, serial):
     """QEMU's, given where the two sockets are.
 
     The machine stands still until it is told to go, and does not go away when the guest ends or resets it: the screen
@@ -159,8 +159,7 @@ def command_line(given, blank, serial_log, qmp, serial):
             "-m", str(given.memory_mib), "-smp", str(given.smp), "-rtc", "base=localtime",
             "-vga", "std", "-display", "none", "-no-reboot", "-no-shutdown", "-S",
             "-chardev", f"socket,id=aero-qmp,{qmp}", "-mon", "chardev=aero-qmp,mode=control",
-            "-chardev", f"socket,id=aero-serial,{serial},logfile={qemu.value(serial_log)},logappend=off",
-            "-serial", "chardev:aero-serial",
+            "-chardev", f"socket,id=aero-serial,{serial}", "-serial", "chardev:aero-serial",
             *given.qemu_arguments, *disks(given, blank)]
 
 
@@ -258,8 +257,8 @@ def perform(given, scratch):
     with blank.open("wb") as file:
         file.truncate(given.blank_disk_mib * checks.MIB)
     begun = time.monotonic()
-    words = functools.partial(command_line, given, blank, given.output.absolute() / "serial.log")
-    with qemu.Qemu(words, given.output / "qemu.log") as machine:
+    words = functools.partial(command_line, given, blank)
+    with qemu.Qemu(words, given.output / "qemu.log", given.output / "serial.log") as machine:
         run = Run(given, machine)
         run.go()
     verdict = {PASSED: "PASS", FAILED: "FAIL"}.get(run.status, "ERROR")
@@ -276,8 +275,7 @@ def main():
     given = options()
     try:
         if given.dry_run:
-            print(shlex.join(command_line(given, "blank.img", given.output / "serial.log", qmp="path=qmp.sock",
-                                          serial="path=serial.sock")))
+            print(shlex.join(command_line(given, "blank.img", qmp="path=qmp.sock", serial="path=serial.sock")))
             return PASSED
         with tempfile.TemporaryDirectory(prefix="aero-win7-") as scratch:
             return perform(given, pathlib.Path(scratch))

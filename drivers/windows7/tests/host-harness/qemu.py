@@ -96,14 +96,15 @@ def listen(directory, name):
 
 
 class Qemu:
-    """A machine that was made but not started: with Qemu(words, log) as machine: machine.cont().
+    """A machine that was made but not started: with Qemu(words, log, serial_log) as machine: machine.cont().
 
-    words(qmp, serial) is the command line, given the places of the two sockets.
+    words(qmp, serial) is the command line, given the places of the two sockets; log and serial_log are files for what
+    QEMU and the guest print. QEMU's own log of a serial port repeats what a socket did not take at once: it is kept here.
     """
 
-    def __init__(self, words, log):
+    def __init__(self, words, log, serial_log):
         self._words = words
-        self._log = log
+        self._log, self._serial_log = log, serial_log
         self._lines = collections.deque()
         self._serial_text, self._qmp_text = markers.Lines(), b""
         self._replies, self._number = {}, 0
@@ -128,6 +129,7 @@ class Qemu:
             stack.callback(servers[name].close)
         words = self._words(**places)
         errors = stack.enter_context(open(self._log, "wb"))
+        self._printed = stack.enter_context(open(self._serial_log, "wb"))
         try:
             self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
         except OSError as error:
@@ -180,6 +182,7 @@ class Qemu:
             self.ended = self.ended or f"QEMU went away ({self.told() or 'without a word'})"
             return False
         if connection is self._serial:
+            self._printed.write(data)
             self._lines.extend(self._serial_text.feed(data))
             return True
         *messages, self._qmp_text = (self._qmp_text + data).split(b"\n")
