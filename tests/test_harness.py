@@ -183,7 +183,7 @@ MALFORMED = {
     "a field twice": f"{S}TEST|virtio-blk-reset|INFO|a=1|a=2\r\n", "two in a line": f"{S}CONFIG|a=1{S}CONFIG|b=1\r\n",
     "a second start": START, "a miniport line cut off": "virtio-blk-miniport-irq|INF\r\n",
 }
-DISK_FAIL = f"{S}TEST|virtio-blk|FAIL|reason=no_device\r\n"
+DISK_FAIL = f"{S}TEST|virtio-blk|FAIL|irq_mode=unknown|reason=disk_not_found\r\n"
 DISK_SKIP = f"{S}TEST|virtio-blk|SKIP|reason=x\r\n"
 NEVER_STARTS = {"boot": 1}
 HANGS = {"test": 1}
@@ -202,6 +202,8 @@ FAILING = {
     "a failure is not taken back": Scene(says(DISK_FAIL, BY_LINE, PASS), says="contradicts itself",
                                          case="guest.virtio-blk"),
     "strict layout": Scene(says(DISK_FAIL, FAIL), says="registers in BAR4.*layout=any"),
+    "layout is not blamed": Scene(says(DISK.format(*LINE).replace("PASS", "FAIL"), FAIL),
+                                  says=r"\A(?!(.*\n)*.*layout=any)"),
     "no reason": Scene(says(BY_LINE, FAIL), says="no test of it says why"),
     "no test": Scene(says(PASS), "", {}, IRQS + "reason=not_told", "did not test the disk", "host.VIRTIO_BLK_IRQ"),
     "test skipped": Scene(says(DISK_SKIP, PASS), says="neither PASS nor FAIL", case="guest.virtio-blk", kind="skipped"),
