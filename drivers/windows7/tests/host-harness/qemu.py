@@ -15,6 +15,7 @@ import markers
 START_SECONDS = 30  # for QEMU to connect to both sockets
 ANSWER_SECONDS = 30  # for one QMP command
 END_SECONDS = 5  # for QEMU to go when told
+SLICE_SECONDS = 1  # of a wait: on Windows nothing else, not even Ctrl-C, ends it
 SILENCE_SECONDS = 1  # after the machine's end, until what it had printed has arrived
 DISK, DEVICE = "aero-disk", "aero-blk"
 
@@ -111,6 +112,7 @@ class Qemu:
         self._stack = contextlib.ExitStack()
         self._process = self._serial = self._qmp = None
         self.ended = None  # why, once it is
+        self._gone = False  # and no answer can come any more
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
@@ -179,6 +181,7 @@ class Qemu:
         except OSError:
             data = b""
         if not data:
+            self._gone = True
             self.ended = self.ended or f"QEMU went away ({self.told() or 'without a word'})"
             return False
         if connection is self._serial:
@@ -206,9 +209,10 @@ class Qemu:
             self.ended = "the guest panicked"
 
     def _wait(self, deadline):
-        """Waits for either socket; False if nothing came until the deadline, or nothing more can come."""
+        """Waits for either socket; False if nothing came for a while or until the deadline, or nothing more can come."""
         sources = [source for source in (self._serial, self._qmp) if source and source.fileno() >= 0]
-        ready = select.select(sources, [], [], max(0.0, deadline - time.monotonic()))[0]
+        seconds = min(SLICE_SECONDS, max(0.0, deadline - time.monotonic()))
+        ready = select.select(sources, [], [], seconds)[0]
         return any([self._take(source) for source in ready])
 
     def line(self, deadline):
@@ -239,9 +243,9 @@ class Qemu:
         seconds = seconds or ANSWER_SECONDS
         deadline = time.monotonic() + seconds
         while self._number not in self._replies:
-            if not self._wait(deadline):
-                if time.monotonic() >= deadline:
-                    raise Hung(f"no answer to {command} within {seconds} s")
+            if time.monotonic() >= deadline:
+                raise Hung(f"no answer to {command} within {seconds} s")
+            if not self._wait(deadline) and self._gone:
                 raise Ended(self.ended)
         reply = self._replies.pop(self._number)
         if "error" in reply:
