@@ -524,6 +524,7 @@ static void submit_simple(struct port *port, uint8_t function, uint32_t action)
 		.function = function,
 		.action = action,
 		.adapter = function == SRB_FUNCTION_PNP,
+		.own = true,
 		.timeout = 60,
 	};
 

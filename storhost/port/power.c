@@ -13,6 +13,7 @@ static int adapter_request(struct port *port, uint8_t function, uint32_t action,
 		.action = action,
 		.power_state = power_state,
 		.adapter = function == SRB_FUNCTION_PNP || function == SRB_FUNCTION_POWER,
+		.own = true,
 		.timeout = 60,
 	};
 
@@ -237,6 +238,7 @@ static void removal_send(struct port *port)
 		.function = SRB_FUNCTION_PNP,
 		.action = StorSurpriseRemoval,
 		.adapter = true,
+		.own = true,
 		.timeout = 60,
 		.done = removal_done,
 	};

@@ -305,7 +305,8 @@ struct _VBLK_ADAPTER {
     VIRTIO_PCI_QUEUE PciQueue;
     VBLK_LIST ResetQueue; /* SRBs that wait for what the DPC has to do: resets, a removal */
     BOOLEAN RemoveDue;    /* and that is to leave, not to start again */
-    volatile LONG Dpcs;   /* queued or running; each that gives requests back counts VBLK_DPC_RETURNING more */
+    volatile LONG Dpcs;   /* queued or running; each that runs counts VBLK_DPC_RUNNING more */
+    volatile LONG Paused; /* HwAdapterControl or HwInitialize is at work: a DPC does nothing */
     BOOLEAN CapacityTold; /* somebody may know CapacityBlocks: another value is a change */
     VBLK_REASON Untold;   /* noted where the event log is out of reach */
 
@@ -545,7 +546,7 @@ HW_MESSAGE_SIGNALED_INTERRUPT_ROUTINE VblkHwMSInterrupt;
 HW_DPC_ROUTINE VblkDpc;
 
 /* Of Adapter->Dpcs: more than there can be DPCs. */
-#define VBLK_DPC_RETURNING 0x10000
+#define VBLK_DPC_RUNNING 0x10000
 
 /* Queues the DPC, which finds out by itself what there is to do. IRQL: any. */
 VOID VblkQueueDpc(PVBLK_ADAPTER Adapter);
