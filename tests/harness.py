@@ -49,7 +49,7 @@ class Result(typing.NamedTuple):
         return cases
 
 
-def run(output, *arguments, prelude="", environment=None):
+def run(output, *arguments, prelude="", environment=None, deadline=DEADLINE):
     """Runs the harness to its end. prelude: Python that is run before it, with its modules to hand."""
     command = [sys.executable, str(PROGRAM)]
     if prelude:
@@ -59,7 +59,7 @@ def run(output, *arguments, prelude="", environment=None):
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
                           env={**os.environ, **(environment or {})}) as process:
         try:
-            out, errors = process.communicate(timeout=DEADLINE)
+            out, errors = process.communicate(timeout=deadline)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)  # its QEMU too
             raise
