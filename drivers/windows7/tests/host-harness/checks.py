@@ -164,7 +164,8 @@ class Judge:
             return failed(name, "not_told", fields)
         by_message = fields["irq_mode"] != "intx"
         vectors = self.msix.vectors if self.msix else 0
-        if fields["irq_mode"] == "msix" and markers.number(fields.get("irq_message_count", "0")) > vectors:
+        messages = markers.number(fields.get("irq_message_count", "0"))
+        if self.function and fields["irq_mode"] == "msix" and messages > vectors:
             return failed(name, "more_messages_than_vectors", {**fields, "host_vectors": vectors})
         if told and driver:
             # The miniport is granted messages and does not know of which kind.
@@ -187,7 +188,10 @@ class Judge:
         claimed = guest and guest.verdict == "PASS" and guest.fields.get("mode") == "msix"
         if guest and guest.verdict == "FAIL":
             return failed(name, "guest_failed", fields)
-        if self.wanted.require_virtio_blk_msix or claimed:
+        required = self.wanted.require_virtio_blk_msix
+        if required and not self.function:
+            return failed(name, self.unseen, fields)
+        if self.function and (required or claimed):
             if not on:
                 return failed(name, "msix_off", fields)
             if self.msix.masked:
