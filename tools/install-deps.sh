@@ -11,7 +11,7 @@ build=(cmake ninja-build clang-19 lld-19 llvm-19 gcc libc6-dev gcc-multilib pkg-
        libzydis-dev nbdkit-plugin-dev libnbd-dev libssl-dev ntfs-3g-dev)
 run=("${build[@]}" nbdkit libnbd-bin python3-libnbd ntfs-3g)
 test=("${run[@]}" git libcmocka-dev fio clang-format-19 python3-pytest wine wine64
-      sg3-utils libiscsi-bin smartmontools qemu-utils)
+      sg3-utils libiscsi-bin smartmontools qemu-utils qemu-system-common)
 
 case "${1:-test}" in
 build) wanted=("${build[@]}") ;;
