@@ -8,15 +8,22 @@ cmake --preset $(1) >build/$(1).log 2>&1 || { cat build/$(1).log; exit 1; }
 cmake --build --preset $(1)
 endef
 
-.PHONY: help run test matrix soak drivers host docs checks format clean
+SECONDS ?= 60
+
+.PHONY: help run test explore faults matrix soak fuzz coverage drivers host docs checks format clean
+
 
 help:
 	@echo 'make run      real job: a file system written and read through the Windows 7 driver'
 	@echo 'make test     everything that can be proved here; the last line counts'
+	@echo 'make explore  small scenarios in every order in which processors and device can take turns (minutes)'
 	@echo 'make matrix   every interrupt grant, queue, block size, feature and processor count together'
 	@echo 'make soak     a week of each architecture: load, resets, removals, sleeps, resizes, faults'
+	@echo 'make faults   every fault at every place where it can strike (half an hour); the last line counts'
 	@echo 'make drivers  the driver, x64 and x86, free and checked   -> out/drivers/'
 	@echo 'make host     storhost and its nbdkit plugin              -> out/bin/, out/lib/'
+	@echo 'make fuzz     SECONDS=60: hostile devices, a Windows that asks anything, spoilt files'
+	@echo 'make coverage lines and branches of the driver that tests and corpora reach'
 	@echo 'make docs     docs/storport-rules.md, from the table of rules'
 	@echo 'make checks   source rules only (seconds)'
 	@echo 'make format   clang-format, in place'
@@ -36,6 +43,13 @@ matrix: deps-test drivers host
 soak: deps-test drivers host
 	@tests/soak.py
 
+faults: deps-test drivers host
+	@tests/faults.py
+
+explore: deps-test drivers host
+	@tools/explore.py
+
+
 drivers: deps-build $(DRIVERS)
 
 host: deps-build
@@ -49,6 +63,15 @@ docs: host
 $(DRIVERS): deps-build
 	@mkdir -p build
 	@$(call build,$@)
+
+fuzz: deps-test drivers host
+	@$(call build,native-asan)
+	@tools/fuzz.py --seconds $(SECONDS)
+
+coverage: deps-test
+	@mkdir -p build
+	@$(call build,native-cov)
+	@tools/coverage.py
 
 checks: deps-test
 	@ci/checks

@@ -2,6 +2,8 @@
 # How code for Linux is compiled, and how a unit test is declared.
 option(AERO_SANITIZE "Build the unit tests, with ASan and UBSan, instead of the programs" OFF)
 
+include(cmake/native.cmake)
+
 set(CMAKE_C_STANDARD 11)
 set(CMAKE_C_EXTENSIONS ON)
 set(CMAKE_C_STANDARD_REQUIRED ON)
@@ -16,6 +18,11 @@ if(AERO_SANITIZE)
     add_link_options(-fsanitize=address,undefined)
 endif()
 
+if(AERO_NATIVE)
+    add_compile_options(-g ${AERO_NATIVE_FLAGS})
+    add_link_options(${AERO_NATIVE_FLAGS})
+endif()
+
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 # A 32-bit storhost, for x86 drivers, needs nothing but the C library.
@@ -23,7 +30,7 @@ if(CMAKE_SIZEOF_VOID_P EQUAL 8)
     find_package(zydis CONFIG REQUIRED)
     pkg_check_modules(NBDKIT REQUIRED IMPORTED_TARGET nbdkit)
 endif()
-if(AERO_SANITIZE)
+if(AERO_SANITIZE OR AERO_NATIVE STREQUAL "cov")
     pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 endif()
 

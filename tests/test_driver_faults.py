@@ -26,6 +26,7 @@ MISTAKES = {
     "BreakConfigVirtual": ("CONFIG-VIRTUAL", "VirtualDevice"),
     "BreakControlList": ("CONTROL-LIST", "entry 5"),
     "BreakControlTypes": ("CONTROL-TYPES", "restart 0"),
+    "BreakDataOverrun": ("DATA-OVERRUN", "of a buffer of"),
     "BreakDmaMemory": ("DMA-MEMORY", "memory that is not for the device"),
     "BreakDpcInit": ("DPC-INIT", "never initialised"),
     "BreakFaultBreakpoint": ("DRIVER-FAULT", "breakpoint"),

@@ -10,7 +10,7 @@ export LC_ALL=C
 build=(cmake ninja-build clang-19 lld-19 llvm-19 gcc libc6-dev gcc-multilib pkg-config python3
        libzydis-dev nbdkit-plugin-dev libnbd-dev libssl-dev ntfs-3g-dev)
 run=("${build[@]}" nbdkit libnbd-bin python3-libnbd ntfs-3g)
-test=("${run[@]}" git libcmocka-dev fio clang-format-19 python3-pytest wine wine64
+test=("${run[@]}" git libcmocka-dev libclang-rt-19-dev fio clang-format-19 python3-pytest wine wine64
       sg3-utils libiscsi-bin smartmontools qemu-utils qemu-system-common)
 
 case "${1:-test}" in

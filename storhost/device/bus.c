@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/race.h"
+
 static size_t page_part(uint64_t addr, size_t len)
 {
 	size_t room = BUS_PAGE - (size_t)(addr % BUS_PAGE);
@@ -69,6 +71,7 @@ bool bus_load16(const struct device_bus *bus, uint64_t addr, uint16_t *value)
 	if (!cell)
 		return false;
 	*value = __atomic_load_n(cell, __ATOMIC_ACQUIRE);
+	race_observe();
 	return true;
 }
 
@@ -78,6 +81,7 @@ bool bus_store16(const struct device_bus *bus, uint64_t addr, uint16_t value)
 
 	if (!cell)
 		return false;
+	race_publish();
 	__atomic_store_n(cell, value, __ATOMIC_RELEASE);
 	return true;
 }

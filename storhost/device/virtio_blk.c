@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/inject.h"
 #include "device/bus.h"
 #include "device/write_cache.h"
 #include "virtio_blk_spec.h"
@@ -32,6 +33,7 @@
 #define CHUNK (256u * 1024)
 #define BAD_STATUS 0x55
 #define GROWTH (1u << 20) /* bytes */
+#define DELAY_STEPS 1000u
 
 enum request_state {
 	REQUEST_FREE,
@@ -48,6 +50,8 @@ struct request {
 	uint64_t sector;
 	uint64_t bytes; /* of data */
 	uint8_t status;
+	uint32_t delay; /* steps before it is returned */
+	bool delayed;   /* it was struck by that: no other fault */
 };
 
 struct virtio_blk {
@@ -459,6 +463,8 @@ static void fetch(struct virtio_blk *blk, struct vring *ring, struct request *r)
 	r->type = header.type;
 	r->sector = header.sector;
 	r->bytes = 0;
+	r->delay = 0;
+	r->delayed = false;
 	r->order = blk->fetched++;
 	r->status = judge(blk, r);
 	if (r->type == VIRTIO_BLK_T_GET_ID)
@@ -679,11 +685,52 @@ static bool serve(struct virtio_blk *blk, struct request *r)
 	return live(blk) != NULL;
 }
 
+/* What a request is called where a fault strikes it. */
+static const char *request_name(const struct request *r)
+{
+	switch (r->type) {
+	case VIRTIO_BLK_T_IN:
+		return "a read";
+	case VIRTIO_BLK_T_OUT:
+		return "a write";
+	case VIRTIO_BLK_T_FLUSH:
+		return "a flush";
+	case VIRTIO_BLK_T_GET_ID:
+		return "a GET_ID";
+	case VIRTIO_BLK_T_DISCARD:
+		return "a discard";
+	case VIRTIO_BLK_T_WRITE_ZEROES:
+		return "a write of zeroes";
+	default:
+		return "a request of unknown type";
+	}
+}
+
+/* An injected fault may end the request before it is carried out. */
+static void refuse(struct request *r)
+{
+	static const struct {
+		enum inject_kind kind;
+		uint8_t status;
+	} refusals[] = {
+		{ INJECT_REQUEST_REFUSED, VIRTIO_BLK_S_IOERR },
+		{ INJECT_REQUEST_UNSUPPORTED, VIRTIO_BLK_S_UNSUPP },
+		{ INJECT_REQUEST_UNDEFINED, BAD_STATUS },
+	};
+
+	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+		if (inject(refusals[i].kind, request_name(r)))
+			r->status = refusals[i].status;
+	}
+}
+
 /* Locks: held, dropped around the medium. */
 static void perform(struct virtio_blk *blk, struct request *r)
 {
 	bool outcome;
 
+	if (inject_active)
+		refuse(r);
 	r->state = REQUEST_RUNNING;
 	blk->running++;
 	outcome = r->status != VIRTIO_BLK_S_OK || serve(blk, r);
@@ -727,12 +774,36 @@ static bool loses_requests(enum virtio_blk_fault fault)
 	}
 }
 
+static enum virtio_blk_fault injected(const struct request *r)
+{
+	static const struct {
+		enum inject_kind kind;
+		enum virtio_blk_fault fault;
+	} faults[] = {
+		{ INJECT_COMPLETION_DROP, FAULT_DROP },        { INJECT_COMPLETION_DELAY, FAULT_DELAY },
+		{ INJECT_COMPLETION_TWICE, FAULT_USED_TWICE }, { INJECT_REQUEST_ERROR, FAULT_IO_ERROR },
+		{ INJECT_REQUEST_SILENT, FAULT_NO_STATUS },    { INJECT_USED_BAD_ID, FAULT_USED_BAD_ID },
+		{ INJECT_USED_FREE_ID, FAULT_USED_FREE_ID },   { INJECT_USED_JUMP, FAULT_USED_JUMP },
+		{ INJECT_USED_LENGTH, FAULT_USED_LENGTH },     { INJECT_NEEDS_RESET, FAULT_NEEDS_RESET },
+	};
+	enum virtio_blk_fault fault = FAULT_NONE;
+
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		if (inject(faults[i].kind, request_name(r)))
+			fault = faults[i].fault;
+	}
+	return fault;
+}
+
 /* Counts a request that is about to be returned. The fault that strikes it, if any. */
-static enum virtio_blk_fault strike(struct virtio_blk *blk)
+static enum virtio_blk_fault strike(struct virtio_blk *blk, const struct request *r)
 {
 	uint64_t n = blk->returned++;
 	uint32_t after = blk->options.fault_after, every = blk->options.fault_every;
+	enum virtio_blk_fault fault = inject_active ? injected(r) : FAULT_NONE;
 
+	if (fault != FAULT_NONE)
+		return fault;
 	if (n < after || (every ? (n - after) % every != 0 : n != after))
 		return FAULT_NONE;
 	blk->stats.faults += blk->options.fault != FAULT_NONE;
@@ -801,8 +872,18 @@ static void aftermath(struct virtio_blk *blk, enum virtio_blk_fault fault)
 /* Locks: held. The status byte, the used entry, the interrupt, in this order. [contract 3.1] */
 static void give_back(struct virtio_blk *blk, struct vring *ring, struct request *r)
 {
-	enum virtio_blk_fault fault = strike(blk);
+	enum virtio_blk_fault fault = r->delayed ? FAULT_NONE : strike(blk, r);
 	uint8_t status = r->status;
+
+	if (fault == FAULT_DELAY) {
+		r->delay = DELAY_STEPS;
+		r->delayed = true;
+		return;
+	}
+	if (fault == FAULT_DROP) {
+		r->state = REQUEST_FREE; /* and is left in the ring's hands */
+		return;
+	}
 
 	if (fault == FAULT_STALL || fault == FAULT_PAUSE) {
 		signal_returned(blk, ring);
@@ -907,6 +988,8 @@ static bool work(struct virtio_blk *blk, struct vring *ring, uint64_t random)
 		blk->id_wait--;
 	else if (next->state == REQUEST_FETCHED)
 		perform(blk, next);
+	else if (next->delay)
+		next->delay--;
 	else
 		give_back(blk, ring, next);
 	return true;

@@ -29,6 +29,8 @@ enum virtio_blk_fault {
 	FAULT_USED_TWICE,
 	FAULT_USED_JUMP,
 	FAULT_USED_LENGTH,
+	FAULT_DROP,
+	FAULT_DELAY,
 	FAULT_LOST_INTERRUPT,
 	FAULT_SPURIOUS_INTERRUPT,
 	FAULT_CONFIG_INTERRUPT,
@@ -79,6 +81,11 @@ struct virtio_blk_options {
 void virtio_blk_defaults(struct virtio_blk_options *o);
 /* Changes *o by "word,key=value,…"; -1 and a sentence for what is not understood, with *o as it was. */
 int virtio_blk_parse(struct virtio_blk_options *o, const char *spec, struct error *err);
+/*
+ * Writes the n-th of the "key=value" that virtio_blk_parse knows (n wraps around); where the value is a number or a
+ * list, `number` chooses among all that are valid.
+ */
+void virtio_blk_sample(unsigned n, uint64_t number, char *buf, size_t size);
 /* Every word and key that virtio_blk_parse knows. */
 void virtio_blk_help(FILE *out);
 

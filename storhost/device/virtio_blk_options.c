@@ -137,6 +137,8 @@ static const struct option options[] = {
 	CHOICE("fault", "used-twice", fault, FAULT_USED_TWICE, "a request is returned twice"),
 	CHOICE("fault", "used-jump", fault, FAULT_USED_JUMP, "the used index jumps by more than the queue size"),
 	CHOICE("fault", "used-length", fault, FAULT_USED_LENGTH, "used.len is 0xFFFFFFFF"),
+	CHOICE("fault", "drop", fault, FAULT_DROP, "a request is not returned before the next reset"),
+	CHOICE("fault", "delay", fault, FAULT_DELAY, "a request is returned a millisecond later"),
 	CHOICE("fault", "lost-interrupt", fault, FAULT_LOST_INTERRUPT, "a request is returned without an interrupt"),
 	CHOICE("fault", "spurious-interrupt", fault, FAULT_SPURIOUS_INTERRUPT,
 	       "an interrupt comes before its request is returned, and again after it"),
@@ -396,6 +398,30 @@ int virtio_blk_parse(struct virtio_blk_options *o, const char *spec, struct erro
 	if (!rc)
 		*o = parsed;
 	return rc;
+}
+
+void virtio_blk_sample(unsigned n, uint64_t number, char *buf, size_t size)
+{
+	const struct option *option = &options[n % OPTIONS];
+	uint64_t span = option->high - option->low + 1;
+
+	switch (option->kind) {
+	case OPTION_NUMBER:
+		if (number < option->low || number > option->high)
+			number = option->low + number % span;
+		snprintf(buf, size, "%s=%llu", option->key, (unsigned long long)number);
+		break;
+	case OPTION_FEATURES:
+		snprintf(buf, size, "%s=%cbit%u", option->key, number & 64 ? '-' : '+', (unsigned)(number & 63));
+		break;
+	case OPTION_TEXT:
+		snprintf(buf, size, "%s=%0*llx", option->key, (int)(number % (option->high + 1)),
+			 (unsigned long long)number & 0xff);
+		break;
+	case OPTION_CHOICE:
+		snprintf(buf, size, "%s=%s", option->key, option->word);
+		break;
+	}
 }
 
 void virtio_blk_help(FILE *out)

@@ -27,10 +27,13 @@ struct cli_command {
 	int (*run)(int argc, char **argv);
 };
 
+int cmd_explore(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_conform(int argc, char **argv);
 int cmd_imports(int argc, char **argv);
+int cmd_fuzz(int argc, char **argv);
 int cmd_run(int argc, char **argv);
+int cmd_faults(int argc, char **argv);
 int cmd_nbd(int argc, char **argv);
 int cmd_rules(int argc, char **argv);
 int cmd_scsi(int argc, char **argv);

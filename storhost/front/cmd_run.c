@@ -1,194 +1,19 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* storhost run: scenarios against the hosted driver. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "front/cli.h"
-#include "front/machine.h"
-#include "pe/pe.h"
-#include "scenario/scenario.h"
-
-#define FILE_MAX (1u << 20) /* a longer file is refused by the parser */
-#define VERSION_DEBUG 1u    /* VS_FF_DEBUG */
+#include "front/hosted.h"
 
 struct run_arguments {
 	struct machine_options machine;
 	char **files; /* scenarios */
 	struct scenario **scenarios;
 	int count;
-	bool json, verbose, checked;
+	bool json, verbose;
+	bool checked; /* the driver is a checked build */
 };
-
-/* The machine of one scenario. In its own process the options are its own, too. */
-struct hosted {
-	struct machine_options options;
-	struct machine machine;
-	bool started, checked;
-	bool dumping; /* the dump image takes requests */
-};
-
-/* ---- what a scenario asks of the machine ---- */
-
-static int host_option(void *opaque, const char *name, const char *value, struct error *err)
-{
-	struct hosted *hosted = opaque;
-	int known = machine_option(&hosted->options, name, value, err);
-
-	if (known == MACHINE_CANNOT)
-		return SCENARIO_CANNOT;
-	return known > 0 ? error_set(err, "there is no option '%s'", name) : known;
-}
-
-static bool host_is(void *opaque, const char *word)
-{
-	const struct hosted *hosted = opaque;
-
-	if (word[0] == 'x')
-		return !strcmp(word, sizeof(void *) == 8 ? "x64" : "x86");
-	return !strcmp(word, hosted->checked ? "chk" : "fre");
-}
-
-static uint64_t host_seed(void *opaque)
-{
-	return ((struct hosted *)opaque)->options.cpus.seed;
-}
-
-static int host_start(void *opaque, const char *disk, struct error *err)
-{
-	struct hosted *hosted = opaque;
-	int failed;
-
-	if (hosted->started) {
-		machine_disable(&hosted->machine);
-		return machine_enable(&hosted->machine, &hosted->options, err);
-	}
-	hosted->started = true;
-	hosted->options.disk = disk;
-	failed = machine_start(&hosted->machine, &hosted->options, err);
-	return failed == MACHINE_CANNOT ? SCENARIO_CANNOT : failed;
-}
-
-static int host_dump(void *opaque, const char *disk, bool crash, struct error *err)
-{
-	struct hosted *hosted = opaque;
-	int failed;
-
-	if (!hosted->started) {
-		hosted->started = true;
-		hosted->options.disk = disk;
-		failed = machine_power_on(&hosted->machine, &hosted->options, err);
-		if (failed)
-			return failed == MACHINE_CANNOT ? SCENARIO_CANNOT : failed;
-	}
-	hosted->dumping = !machine_dump(&hosted->machine, &hosted->options, crash, err);
-	return hosted->dumping ? 0 : -1;
-}
-
-static int host_dump_end(void *opaque, struct error *err)
-{
-	struct hosted *hosted = opaque;
-
-	hosted->dumping = false;
-	return machine_dump_end(&hosted->machine, err);
-}
-
-static struct port *host_dump_port(void *opaque)
-{
-	struct hosted *hosted = opaque;
-
-	return hosted->dumping ? hosted->machine.dump : NULL;
-}
-
-static struct port *host_port(void *opaque)
-{
-	return ((struct hosted *)opaque)->machine.port;
-}
-
-static struct disk *host_attached(void *opaque)
-{
-	return ((struct hosted *)opaque)->machine.disk;
-}
-
-static void host_stop(void *opaque)
-{
-	machine_disable(&((struct hosted *)opaque)->machine);
-}
-
-static void host_end(void *opaque)
-{
-	struct hosted *hosted = opaque;
-
-	machine_stop(&hosted->machine);
-	machine_free(&hosted->machine);
-}
-
-static void host_quit(void *opaque)
-{
-	machine_abandon(&((struct hosted *)opaque)->machine);
-}
-
-static int host_fault(void *opaque, const char *spec, struct error *err)
-{
-	int failed = machine_fault(&((struct hosted *)opaque)->machine, spec, err);
-
-	return failed == MACHINE_CANNOT ? SCENARIO_CANNOT : failed;
-}
-
-static int host_resize(void *opaque, uint64_t bytes, struct error *err)
-{
-	int failed = machine_resize(&((struct hosted *)opaque)->machine, bytes, err);
-
-	return failed == MACHINE_CANNOT ? SCENARIO_CANNOT : failed;
-}
-
-static bool host_forgets(void *opaque)
-{
-	return device_forgets(&((struct hosted *)opaque)->options.device);
-}
-
-static int host_counter(void *opaque, const char *name, uint64_t *value, struct error *err)
-{
-	int failed = machine_counter(&((struct hosted *)opaque)->machine, name, value, err);
-
-	return failed == MACHINE_CANNOT ? SCENARIO_CANNOT : failed;
-}
-
-static bool host_every_fault(void *opaque)
-{
-	const struct device *device = ((struct hosted *)opaque)->machine.device;
-
-	return device->ops->every_fault && device->ops->resize;
-}
-
-static struct scenario_host host_of(struct hosted *hosted, const struct run_arguments *arguments)
-{
-	memset(hosted, 0, sizeof(*hosted));
-	hosted->options = arguments->machine;
-	hosted->checked = arguments->checked;
-	return (struct scenario_host){
-		.opaque = hosted,
-		.option = host_option,
-		.is = host_is,
-		.seed = host_seed,
-		.disk = arguments->machine.disk,
-		.own_disk = arguments->machine.device.kind->own_disk,
-		.start = host_start,
-		.port = host_port,
-		.attached = host_attached,
-		.dump = host_dump,
-		.dump_end = host_dump_end,
-		.dump_port = host_dump_port,
-		.stop = host_stop,
-		.end = host_end,
-		.quit = host_quit,
-		.fault = host_fault,
-		.resize = host_resize,
-		.forgets = host_forgets,
-		.every_fault = host_every_fault,
-		.counter = host_counter,
-	};
-}
 
 /* ---- the command line ---- */
 
@@ -241,49 +66,15 @@ static int parse_arguments(struct run_arguments *arguments, int argc, char **arg
 	return 0;
 }
 
-/* ---- files ---- */
-
-static struct scenario *load_scenario(const struct run_arguments *arguments, const char *path, struct error *err)
-{
-	FILE *file = fopen(path, "rb");
-	char *text = malloc(FILE_MAX + 1);
-	struct scenario *scenario = NULL;
-	struct scenario_host host;
-	struct hosted hosted;
-	size_t size;
-
-	if (!file || !text) {
-		error_set(err, "%s: %s", path, strerror(errno));
-	} else {
-		size = fread(text, 1, FILE_MAX + 1, file);
-		if (ferror(file))
-			error_set(err, "%s: %s", path, strerror(errno));
-		else
-			scenario = scenario_parse(path, text, size, err);
-	}
-	if (file)
-		fclose(file);
-	free(text);
-	host = host_of(&hosted, arguments);
-	if (!scenario || !scenario_check(scenario, &host, err))
-		return scenario;
-	scenario_free(scenario);
-	return NULL;
-}
-
 static int load_all(struct run_arguments *arguments)
 {
-	struct pe_file *file;
 	struct error err;
 
-	if (machine_check_driver(&arguments->machine, &err) || device_check(&arguments->machine.device, &err))
+	if (machine_check_driver(&arguments->machine, &arguments->checked, &err) ||
+	    device_check(&arguments->machine.device, &err))
 		return cli_fail(NULL, &err);
-	if (!pe_open(arguments->machine.driver, &file, &err)) {
-		arguments->checked = pe_version_flags(file) & VERSION_DEBUG;
-		pe_close(file);
-	}
 	for (int i = 0; i < arguments->count; i++) {
-		arguments->scenarios[i] = load_scenario(arguments, arguments->files[i], &err);
+		arguments->scenarios[i] = hosted_load(&arguments->machine, arguments->files[i], &err);
 		if (!arguments->scenarios[i])
 			return cli_fail(NULL, &err);
 	}
@@ -328,7 +119,6 @@ static int run_all(const struct run_arguments *arguments)
 {
 	FILE *transcript = !arguments->verbose ? NULL : arguments->json ? stderr : stdout;
 	struct scenario_outcome outcome;
-	struct scenario_host host;
 	struct hosted hosted;
 	struct json json;
 	int status = CLI_OK;
@@ -338,8 +128,8 @@ static int run_all(const struct run_arguments *arguments)
 		json_open_array(&json, NULL);
 	}
 	for (int i = 0; i < arguments->count; i++) {
-		host = host_of(&hosted, arguments);
-		scenario_run(arguments->scenarios[i], &host, transcript, &outcome);
+		hosted_init(&hosted, &arguments->machine, arguments->checked);
+		scenario_run(arguments->scenarios[i], &hosted.host, transcript, &outcome);
 		if (outcome.verdict == SCENARIO_FAIL)
 			status = CLI_FINDINGS;
 		if (arguments->json)

@@ -9,10 +9,14 @@
 #include <unistd.h>
 
 #include "nt/phys.h"
-#include "pe/pe.h"
+#include "nt/schedule.h"
+#include "port/image.h"
 #include "verify/verify.h"
 
 #define RAM_BYTES (UINTPTR_MAX > 0xffffffffu ? (uint64_t)1 << 30 : (uint64_t)192 << 20)
+/* A machine that follows a schedule is started thousands of times: it is a small one. */
+#define RAM_BYTES_SMALL ((uint64_t)48 << 20)
+#define SRBS_SMALL 32u
 
 static uint64_t random_seed(void)
 {
@@ -32,6 +36,7 @@ void machine_defaults(struct machine_options *options)
 	options->port.slot = 3;
 	options->port.dump_memory = PORT_DUMP_MEMORY;
 	options->cpus.cpus = 1;
+	options->ram = RAM_BYTES;
 	options->cpus.seed = random_seed();
 	options->cpus.watchdog = 20;
 }
@@ -125,6 +130,20 @@ static int set_watchdog(struct machine_options *options, const char *value, stru
 	return 0;
 }
 
+void machine_schedule(struct machine_options *options, struct schedule *schedule)
+{
+	options->cpus.schedule = schedule;
+	options->ram = RAM_BYTES_SMALL;
+}
+
+static int set_schedule(struct machine_options *options, const char *value, struct error *err)
+{
+	struct schedule *schedule = calloc(1, sizeof(*schedule));
+
+	machine_schedule(options, schedule);
+	return schedule ? schedule_parse(schedule, value, err) : error_set(err, "there is no memory");
+}
+
 static int set_parameter(struct machine_options *options, const char *value, struct error *err)
 {
 	if (strlen(value) > 200)
@@ -140,6 +159,16 @@ static int set_slot(struct machine_options *options, const char *value, struct e
 	if (parse_number("the slot", value, 0, 31, &slot, err))
 		return -1;
 	options->port.slot = (unsigned)slot;
+	return 0;
+}
+
+static int set_ring_points(struct machine_options *options, const char *value, struct error *err)
+{
+	uint64_t points = 0;
+
+	if (parse_number("ring-points", value, 0, 1, &points, err))
+		return -1;
+	options->port.ring_points = points;
 	return 0;
 }
 
@@ -173,11 +202,15 @@ static const struct machine_option_row {
 	{ "interrupts", "MODE", "intx, msi:N or msix:N messages granted (msix:2)", set_interrupts },
 	{ "cpus", "N", "processors (1)", set_cpus },
 	{ "seed", "N", "what chance decides; a run repeats with it (random, printed)", set_seed },
+	{ "schedule", "LIST", "what is chosen where the machine can go on in several ways, as explore prints it",
+	  set_schedule },
 	{ "threads", "0|1", "1: real threads instead of the deterministic machine (0)", set_threads },
 	{ "watchdog", "SEC", "processor time after which a callback is said not to return; 0: never (20)",
 	  set_watchdog },
 	{ "parameter", "TEXT", "registry value Parameters\\Device\\DriverParameter", set_parameter },
 	{ "slot", "N", "PCI device number (3)", set_slot },
+	{ "ring-points", "0|1", "1: each access to the ring is a point for a schedule or for chance, too; x64 (0)",
+	  set_ring_points },
 	{ "dump-memory", "N", "bytes of uncached memory in dump mode (32768)", set_dump_memory },
 	{ "debug", "0|1", "1: print what the driver prints (0)", set_debug },
 };
@@ -217,31 +250,26 @@ static bool has_disk(const struct machine_options *options)
 	return options->disk || options->device.kind->own_disk;
 }
 
-int machine_check_driver(const struct machine_options *options, struct error *err)
+int machine_check_driver(const struct machine_options *options, bool *checked, struct error *err)
 {
-	struct pe_file *file;
-	struct error why;
-	bool native;
+	struct image_facts facts;
 
 	if (!options->driver)
 		return error_set(err, "no driver is named");
-	if (pe_open(options->driver, &file, &why))
-		return error_set(err, "%s: %s", options->driver, why.text);
-	native = pe_headers(file)->machine == (sizeof(void *) == 8 ? PE_X64 : PE_X86);
-	pe_close(file);
-	if (!native)
-		return error_set(err, "%s is for the other machine: this storhost has %zu bits", options->driver,
-				 8 * sizeof(void *));
+	if (image_inspect(options->driver, &facts, err))
+		return -1;
+	*checked = facts.checked;
 	return 0;
 }
 
 int machine_check(const struct machine_options *options, struct error *err)
 {
 	struct device *device;
+	bool checked;
 
 	if (options->driver && !has_disk(options))
 		return error_set(err, "no disk is named");
-	if (machine_check_driver(options, err))
+	if (machine_check_driver(options, &checked, err))
 		return -1;
 	device = create_device(options, err);
 	if (!device)
@@ -255,6 +283,8 @@ int machine_enable(struct machine *machine, const struct machine_options *option
 	struct port_options port = options->port;
 
 	port.seed = machine->seed;
+	if (options->cpus.schedule)
+		port.srbs = SRBS_SMALL;
 	if (port_load(options->driver, machine->device, &port, &machine->port, err) || port_start(machine->port, err))
 		return -1;
 	return disk_attach(machine->port, &machine->disk, err);
@@ -277,6 +307,8 @@ int machine_power_on(struct machine *machine, const struct machine_options *opti
 	machine->seed = options->cpus.seed;
 	if (!options->driver || !has_disk(options))
 		return machine_check(options, err);
+	if (options->port.ring_points && sizeof(void *) < 8)
+		return error_set(err, "ring-points are for x64 drivers: this storhost decodes no instructions");
 	machine->device = create_device(options, err);
 	if (!machine->device)
 		return -1;
@@ -285,7 +317,7 @@ int machine_power_on(struct machine *machine, const struct machine_options *opti
 		error_set(err, "%s", lack);
 		return MACHINE_CANNOT;
 	}
-	return phys_start(RAM_BYTES, machine->seed ^ 0x7068797300, err) || cpus_start(&options->cpus, err) ? -1 : 0;
+	return phys_start(options->ram, machine->seed ^ 0x7068797300, err) || cpus_start(&options->cpus, err) ? -1 : 0;
 }
 
 int machine_start(struct machine *machine, const struct machine_options *options, struct error *err)

@@ -17,6 +17,7 @@ struct machine_options {
 	struct device_choice device;
 	struct port_options port;
 	struct cpu_config cpus;
+	uint64_t ram; /* bytes */
 };
 
 struct machine {
@@ -37,6 +38,8 @@ void machine_defaults(struct machine_options *options);
  */
 #define MACHINE_CANNOT 2
 int machine_option(struct machine_options *options, const char *name, const char *value, struct error *err);
+/* Runs by a schedule, in a machine with little memory: making that is much of a short run. */
+void machine_schedule(struct machine_options *options, struct schedule *schedule);
 /* One line per option. */
 void machine_help(FILE *out);
 
@@ -44,8 +47,8 @@ void machine_help(FILE *out);
  * Opens what the options name without starting anything: a wrong file is found before a front end commits itself.
  */
 int machine_check(const struct machine_options *options, struct error *err);
-/* The same for the driver alone. */
-int machine_check_driver(const struct machine_options *options, struct error *err);
+/* The same for the driver alone. *checked: whether it is a checked build. */
+int machine_check_driver(const struct machine_options *options, bool *checked, struct error *err);
 /* -1; or MACHINE_CANNOT: the device is not what its options ask for. */
 int machine_start(struct machine *machine, const struct machine_options *options, struct error *err);
 /* Disables the device, whose driver is stopped and unloaded, in a machine that goes on; and enables it again. */

@@ -2,6 +2,7 @@
 /* Virtual processors: queues of work, the deterministic scheduler, the threaded one, and the clock of both. */
 #include "nt/cpu.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 
 #include "base/container.h"
 #include "nt/interrupt.h"
+#include "nt/schedule.h"
 #include "trap/trap.h"
 
 #define FIBER_STACK (512u << 10)
@@ -27,6 +29,7 @@
 #define OUTSIDE_REST_US 2000000u
 #define THREADS_REST_US 10000u
 #define TICKS_PER_SECOND 20u /* of the watchdog */
+#define NOBODY UINT_MAX
 
 struct queue {
 	struct work *first, **last;
@@ -49,7 +52,8 @@ struct processor {
 	struct queue inbox, deferred;
 	bool idle, parked;
 	unsigned watched, ticks; /* cpu.entries at the watchdog's last tick, and how many there were since it changed */
-	ucontext_t context;      /* deterministic mode */
+	struct cpu *const *awaits; /* the owner of the lock that it waits for, or NULL */
+	ucontext_t context;        /* deterministic mode */
 	void *stack;
 	pthread_t thread; /* threaded mode */
 	bool started;
@@ -68,6 +72,9 @@ static struct {
 	bool frozen;
 	uint64_t pause; /* the step at which a cpu_run is over */
 	ucontext_t scheduler;
+	unsigned last,
+		next;  /* by a schedule: the actor that ran last, and the one that was chosen to run now or NOBODY */
+	bool going_on; /* and who ran last could have gone on */
 	pthread_t engine, device_thread;
 	bool engine_started, device_started;
 	bool stop, dead;
@@ -76,6 +83,7 @@ static struct {
 	bool (*device_busy)(void *opaque);
 	void *device_opaque;
 	bool device_awake;
+	_Atomic bool device_steps; /* threaded mode: it is in a step */
 	struct rng rng;
 	uint64_t clock, epoch, steps;
 	uint64_t outside; /* microseconds that only somebody outside of the machine may have moved something */
@@ -107,6 +115,13 @@ uint64_t cpu_random(void)
 	return value;
 }
 
+unsigned cpu_choose(unsigned count)
+{
+	if (count < 2)
+		return 0;
+	return schedule_decides() ? schedule_choose(count, false) : (unsigned)(cpu_random() % count);
+}
+
 void machine_lock(void)
 {
 	pthread_mutex_lock(&tables_lock);
@@ -132,7 +147,7 @@ static void queue_push(struct queue *queue, struct work *work)
 {
 	pthread_mutex_lock(&machine.lock);
 	work->next = NULL;
-	*queue->last = work;
+	__atomic_store_n(queue->last, work, __ATOMIC_RELEASE);
 	queue->last = &work->next;
 	pthread_cond_broadcast(&machine.wake);
 	pthread_mutex_unlock(&machine.lock);
@@ -193,7 +208,7 @@ static void timer_unlink(struct timer *timer)
 	while (*link && *link != timer)
 		link = &(*link)->next;
 	if (*link)
-		*link = timer->next;
+		__atomic_store_n(link, timer->next, __ATOMIC_RELEASE);
 	timer->armed = false;
 }
 
@@ -210,7 +225,7 @@ void timer_set(struct timer *timer, uint64_t delay, void (*run)(struct work *wor
 	while (*link && (*link)->due <= timer->due)
 		link = &(*link)->next;
 	timer->next = *link;
-	*link = timer;
+	__atomic_store_n(link, timer, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&machine.lock);
 }
 
@@ -330,16 +345,22 @@ static int machine_thread_init(struct error *err)
 
 /* ---- deterministic mode ---- */
 
+static bool processor_has_work(struct processor *p)
+{
+	return !queue_empty(&p->inbox) || !queue_empty(&p->deferred);
+}
+
 static bool processor_runnable(struct processor *p)
 {
 	if (p->parked)
 		return false;
-	return !p->idle || !queue_empty(&p->inbox) || !queue_empty(&p->deferred) || interrupt_waiting(p->cpu.irql);
+	return !p->idle || processor_has_work(p) || interrupt_waiting(p->cpu.irql);
 }
 
 static bool device_runnable(void)
 {
-	return machine.device_step && __atomic_load_n(&machine.device_awake, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&machine.device_step, __ATOMIC_ACQUIRE) &&
+	       __atomic_load_n(&machine.device_awake, __ATOMIC_ACQUIRE);
 }
 
 /* Those that are not frozen. */
@@ -373,22 +394,84 @@ static void fiber_switch_out(void)
 	current = p;
 }
 
+/* Nothing but an interrupt, perhaps. */
+static bool processor_spare(struct processor *p)
+{
+	return p->idle && !processor_has_work(p);
+}
+
+/* Actors are the processors, by index, and then the device. blocked: one that waits for a lock is ready, too. */
+static bool actor_ready(unsigned actor, bool blocked)
+{
+	unsigned device;
+	struct processor *p = processors(&device) + actor;
+
+	if (actor == device)
+		return device_runnable();
+	return processor_runnable(p) && (blocked || !p->awaits || !*p->awaits);
+}
+
+/* Lists the actors but one that are ready, in turn behind the one that ran last. */
+static unsigned actors_ready(unsigned but, bool blocked, unsigned *ready)
+{
+	unsigned device, count = 0;
+	struct processor *all = processors(&device);
+	bool spare = false;
+
+	for (unsigned i = 1; i <= device + 1; i++) {
+		unsigned actor = (machine.last + i) % (device + 1);
+		bool is_spare = actor < device && processor_spare(&all[actor]);
+
+		/* Of those that have nothing but an interrupt to do one is as good as another. */
+		if (actor == but || !actor_ready(actor, blocked) || (is_spare && spare))
+			continue;
+		spare |= is_spare;
+		ready[count++] = actor;
+	}
+	return count;
+}
+
+/* By a schedule others may run before a processor goes on with what it has to do next. */
+static void between_turns(void)
+{
+	unsigned ready[CPUS_MAX + 1];
+	unsigned choice;
+
+	if (!schedule_decides() || !(processor_has_work(current) || interrupt_waiting(IRQL_PASSIVE)))
+		return;
+	choice = schedule_choose(1 + actors_ready(current->cpu.index, false, ready), false);
+	if (!choice)
+		return;
+	machine.next = ready[choice - 1];
+	fiber_switch_out();
+}
+
 static void fiber_main(void)
 {
 	current->idle = false;
 	for (;;) {
-		if (processor_turn(current))
+		if (processor_turn(current)) {
+			between_turns();
 			continue;
+		}
 		current->idle = true;
 		fiber_switch_out();
 		current->idle = false;
 	}
 }
 
+static bool device_step(uint64_t random)
+{
+	bool (*step)(void *opaque, uint64_t random) = __atomic_load_n(&machine.device_step, __ATOMIC_SEQ_CST);
+
+	return step && step(machine.device_opaque, random);
+}
+
 static void device_turn(void)
 {
 	__atomic_store_n(&machine.device_awake, false, __ATOMIC_RELEASE);
-	if (machine.device_step(machine.device_opaque, rng_next(&machine.rng)))
+	/* By a schedule it takes what comes first. */
+	if (device_step(schedule_decides() ? 0 : rng_next(&machine.rng)))
 		cpu_wake_device();
 }
 
@@ -431,31 +514,64 @@ static bool pass_real_time(const struct processor *but, uint64_t most)
 	return true;
 }
 
-/* Runs one actor, chosen by the generator; false if nobody can run. */
-static bool schedule_one(void)
+/* The actor that the schedule has run now, or NOBODY. */
+static unsigned next_by_schedule(void)
 {
-	struct processor *ready[CPUS_MAX + 1];
-	unsigned count = 0, all_count;
-	struct processor *chosen, *all = processors(&all_count);
+	unsigned ready[CPUS_MAX + 1];
+	unsigned next = machine.next, count;
 
-	for (unsigned i = 0; i < all_count; i++) {
+	if (next == NOBODY) {
+		count = actors_ready(NOBODY, false, ready);
+		if (count)
+			next = ready[schedule_choose(count, !machine.going_on)];
+		else if (actors_ready(NOBODY, true, ready))
+			next = ready[0]; /* whose patience may end */
+	}
+	if (next != NOBODY)
+		machine.last = next;
+	machine.next = NOBODY;
+	machine.going_on = false;
+	return next;
+}
+
+/* The actor that the generator has run now, or NOBODY. */
+static unsigned next_by_chance(void)
+{
+	unsigned ready[CPUS_MAX + 1];
+	unsigned count = 0, device;
+	struct processor *all = processors(&device);
+
+	for (unsigned i = 0; i < device; i++) {
 		if (processor_runnable(&all[i]))
-			ready[count++] = &all[i];
+			ready[count++] = i;
 	}
 	if (device_runnable())
-		ready[count++] = NULL;
+		ready[count++] = device;
 	if (!count)
+		return NOBODY;
+	return ready[count > 1 ? rng_below(&machine.rng, count) : 0];
+}
+
+/* Runs one actor; false if nobody can run. */
+static bool schedule_one(void)
+{
+	unsigned next = schedule_decides() ? next_by_schedule() : next_by_chance(), device;
+	struct processor *all = processors(&device);
+
+	if (next == NOBODY)
 		return false;
 	machine.steps++;
 	machine.clock++;
 	timers_fire(false);
-	chosen = ready[count > 1 ? rng_below(&machine.rng, count) : 0];
-	if (!chosen) {
+	if (next == device) {
 		device_turn();
+		/* By a schedule it goes on before others do, as a processor does. */
+		machine.going_on = device_runnable();
+		machine.last -= machine.going_on;
 		return true;
 	}
-	current = chosen;
-	swapcontext(&machine.scheduler, &chosen->context);
+	current = &all[next];
+	swapcontext(&machine.scheduler, &all[next].context);
 	current = NULL;
 	return true;
 }
@@ -487,6 +603,28 @@ static bool rest_reached(void)
 	return rest != NULL;
 }
 
+/* Lets somebody move. Under machine.lock, which is not held meanwhile. */
+static void engine_turn(void)
+{
+	bool moved;
+
+	pthread_mutex_unlock(&machine.lock);
+	moved = machine.steps >= machine.pause
+			? rest_reached()
+			: schedule_one() || rest_reached() || pass_real_time(NULL, IDLE_TICK_US) || timers_fire(true);
+	pthread_mutex_lock(&machine.lock);
+	if (moved || others_runnable(NULL))
+		return;
+	if (machine.config.free_running) {
+		if (!machine.stop)
+			pthread_cond_wait(&machine.wake, &machine.lock);
+	} else if (machine.goals) {
+		pthread_mutex_unlock(&machine.lock);
+		cpu_die("nothing in the machine can move any more");
+		pthread_mutex_lock(&machine.lock);
+	}
+}
+
 static void *engine_main(void *arg)
 {
 	struct error err;
@@ -496,28 +634,13 @@ static void *engine_main(void *arg)
 		cpu_die(err.text);
 	pthread_mutex_lock(&machine.lock);
 	while (!machine.stop) {
-		if (!engine_should_run()) {
-			machine.parked = true;
-			waiters_signal();
-			pthread_cond_wait(&machine.wake, &machine.lock);
+		if (engine_should_run()) {
+			engine_turn();
 			continue;
 		}
-		pthread_mutex_unlock(&machine.lock);
-		if (machine.steps >= machine.pause)
-			rest_reached();
-		else if (!schedule_one() && !rest_reached() && !pass_real_time(NULL, IDLE_TICK_US) &&
-			 !timers_fire(true)) {
-			pthread_mutex_lock(&machine.lock);
-			if (machine.goals && !others_runnable(NULL) && !machine.config.free_running) {
-				pthread_mutex_unlock(&machine.lock);
-				cpu_die("nothing in the machine can move any more");
-			} else {
-				if (machine.config.free_running && !machine.stop && !others_runnable(NULL))
-					pthread_cond_wait(&machine.wake, &machine.lock);
-				pthread_mutex_unlock(&machine.lock);
-			}
-		}
-		pthread_mutex_lock(&machine.lock);
+		machine.parked = true;
+		waiters_signal();
+		pthread_cond_wait(&machine.wake, &machine.lock);
 	}
 	pthread_mutex_unlock(&machine.lock);
 	trap_thread_exit();
@@ -577,8 +700,11 @@ static void *device_main(void *arg)
 		}
 		pthread_mutex_unlock(&machine.lock);
 		__atomic_store_n(&machine.device_awake, false, __ATOMIC_RELEASE);
-		if (machine.device_step(machine.device_opaque, cpu_random()))
+		machine.device_steps = true;
+		/* It may have been taken away just now. */
+		if (device_step(cpu_random()))
 			cpu_wake_device();
+		machine.device_steps = false;
 		pthread_mutex_lock(&machine.lock);
 	}
 	pthread_mutex_unlock(&machine.lock);
@@ -600,14 +726,48 @@ static void processor_park(void)
 	}
 }
 
-void cpu_relax(void)
+/* Others move. going_on: though the calling processor could go on as well. */
+static void relax(bool going_on)
 {
 	if (cpu_dead())
 		processor_park();
-	if (machine.config.threads)
+	if (machine.config.threads) {
 		sched_yield();
-	else if (others_runnable(current))
+	} else if (others_runnable(current)) {
+		machine.going_on = going_on;
 		fiber_switch_out();
+	}
+}
+
+void cpu_relax(void)
+{
+	relax(false);
+}
+
+void cpu_await(struct cpu *const *owner)
+{
+	current->awaits = owner;
+	cpu_relax();
+	current->awaits = NULL;
+}
+
+/* The processor goes on, takes an interrupt, or another actor runs. */
+static void point_by_schedule(void)
+{
+	unsigned ready[CPUS_MAX + 1];
+	unsigned takes = interrupt_waiting(current->cpu.irql);
+	unsigned count = actors_ready(current->cpu.index, false, ready);
+	unsigned choice = schedule_choose(1 + takes + count, false);
+
+	if (!choice)
+		return;
+	if (choice <= takes) {
+		if (interrupt_take())
+			cpu_lower(current->cpu.irql);
+		return;
+	}
+	machine.next = ready[choice - 1 - takes];
+	fiber_switch_out();
 }
 
 void cpu_point(void)
@@ -625,6 +785,10 @@ void cpu_point(void)
 	}
 	if (++machine.steps == machine.pause)
 		fiber_switch_out();
+	if (schedule_decides()) {
+		point_by_schedule();
+		return;
+	}
 	random = rng_next(&machine.rng);
 	if ((random & 3) && interrupt_take())
 		cpu_lower(current->cpu.irql);
@@ -641,7 +805,7 @@ void cpu_stall(uint64_t microseconds)
 		machine.clock = end;
 	for (;;) {
 		timers_fire(false);
-		cpu_relax();
+		relax(true);
 		if (clock_now() >= end)
 			break;
 		if (!machine.config.threads && !pass_real_time(current, end - machine.clock))
@@ -662,15 +826,23 @@ void cpu_spend(uint64_t microseconds)
 
 void cpu_set_device(bool (*step)(void *opaque, uint64_t random), bool (*busy)(void *opaque), void *opaque)
 {
-	machine.device_step = step;
+	__atomic_store_n(&machine.device_step, NULL, __ATOMIC_SEQ_CST);
+	cpu_device_stands();
 	machine.device_busy = busy;
 	machine.device_opaque = opaque;
+	__atomic_store_n(&machine.device_step, step, __ATOMIC_SEQ_CST);
 }
 
 void cpu_wake_device(void)
 {
 	__atomic_store_n(&machine.device_awake, true, __ATOMIC_RELEASE);
 	cpu_wake();
+}
+
+void cpu_device_stands(void)
+{
+	while (machine.device_steps)
+		sched_yield();
 }
 
 void cpu_wake(void)
@@ -734,7 +906,9 @@ bool cpu_wait(struct gate *gate)
 	pthread_mutex_lock(&machine.lock);
 	if (!gate->open && !machine.dead) {
 		waiter_enter(&waiter, gate);
-		while (!machine.dead && !(gate->open && waiter_released()))
+		while (machine.config.lent && engine_should_run())
+			engine_turn();
+		while (!machine.config.lent && !machine.dead && !(gate->open && waiter_released()))
 			pthread_cond_wait(&waiter.wake, &machine.lock);
 		waiter_leave(&waiter, gate);
 	}
@@ -875,9 +1049,14 @@ int cpus_start(const struct cpu_config *config, struct error *err)
 {
 	if (config->cpus < 1 || config->cpus > CPUS_MAX)
 		return error_set(err, "the number of processors must be 1 to %d", CPUS_MAX);
+	if (config->schedule && config->threads)
+		return error_set(err, "threads follow no schedule");
+	memset(&machine, 0, sizeof(machine));
 	machine.config = *config;
 	machine.rng.state = config->seed;
 	machine.pause = UINT64_MAX;
+	machine.next = NOBODY;
+	schedule_follow(config->schedule);
 	machine.epoch = monotonic_us();
 	pthread_mutex_init(&machine.lock, NULL);
 	pthread_cond_init(&machine.wake, NULL);
@@ -887,7 +1066,7 @@ int cpus_start(const struct cpu_config *config, struct error *err)
 		if (processor_start(&machine.cpus[i], err))
 			return -1;
 	}
-	return machine_threads(err);
+	return config->lent ? trap_thread_init(err) : machine_threads(err);
 }
 
 /* ---- frozen ---- */

@@ -6,10 +6,11 @@
  *
  *   deterministic (default)  One thread. Each processor is a stack of its own, and the device is one more actor. At
  *                            every scheduling point (an export's entry, a register access, waiting for a lock) the
- *                            seeded generator may switch to another actor. The clock is virtual: it moves by stalls
- *                            and, when nobody can run, jumps to the next timer. The same seed gives the same run,
- *                            unless somebody outside of the machine works for the device, in real time: as long as
- *                            he does, an idle machine's clock follows the real one, at an eighth of its speed.
+ *                            seeded generator, or a schedule, may switch to another actor. The clock is virtual: it
+ *                            moves by stalls and, when nobody can run, jumps to the next timer. The same seed and
+ *                            schedule give the same run, unless somebody outside of the machine works for the device,
+ *                            in real time: as long as he does, an idle machine's clock follows the real one, at an eighth of its
+ *                            speed.
  *   threads                  Each processor is a thread, the device has threads of its own, the clock is real.
  *
  * Front ends live outside the machine: they post work to a processor and wait for a gate that the work opens. In the
@@ -51,6 +52,7 @@ enum callback {
 #define CPU_LOCKS_MAX 8
 
 struct lock;
+struct schedule;
 
 struct work {
 	struct work *next;
@@ -71,8 +73,10 @@ struct cpu_config {
 	unsigned cpus; /* 1 to CPUS_MAX */
 	bool threads;
 	bool free_running; /* deterministic mode: run without a waiting front end */
+	bool lent;         /* deterministic mode: run on the thread of the only front end, while that waits */
 	unsigned watchdog; /* seconds of processor time that one callback may take; 0: any */
 	uint64_t seed;
+	const struct schedule *schedule; /* deterministic mode: who runs when, instead of the generator; or NULL */
 };
 
 #define CPUS_MAX 32
@@ -81,7 +85,10 @@ struct cpu_config {
 struct cpu *cpu_self(void);
 unsigned cpu_count(void);
 uint64_t cpu_random(void); /* from the machine's generator; on a processor only */
+/* One of count ways to go on, all of them right: 0 to count - 1. On a processor only. */
+unsigned cpu_choose(unsigned count);
 
+/* May come again after cpus_stop, unless the machine died. */
 int cpus_start(const struct cpu_config *config, struct error *err);
 void cpus_stop(void);
 
@@ -121,8 +128,10 @@ bool cpu_run(uint64_t steps);
 
 /* A scheduling point: interrupts may be taken, others may run. Callable at any IRQL on a processor. */
 void cpu_point(void);
-/* The calling processor can do nothing until another actor has moved. */
+/* The calling processor can do nothing until another actor has moved; */
 void cpu_relax(void);
+/* or until *owner is NULL, as far as a schedule decides: it may return before. */
+void cpu_await(struct cpu *const *owner);
 /* Raising is free; lowering runs what had been waiting for it. */
 unsigned cpu_raise(unsigned irql);
 void cpu_lower(unsigned irql);
@@ -140,6 +149,8 @@ unsigned cpu_watchdog(void);
  */
 void cpu_set_device(bool (*step)(void *opaque, uint64_t random), bool (*busy)(void *opaque), void *opaque);
 void cpu_wake_device(void);
+/* Waits for the end of a step that is under way: what the caller changed before, the next step sees. On a processor. */
+void cpu_device_stands(void);
 /* Something that a processor looks at has changed. */
 void cpu_wake(void);
 

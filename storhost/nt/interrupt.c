@@ -96,20 +96,19 @@ bool interrupt_waiting(unsigned irql)
 /* Claims one ready interrupt for the calling processor, or NULL. */
 static struct interrupt *interrupt_claim(void)
 {
-	struct interrupt *claimed = NULL;
+	struct interrupt *ready[INTERRUPTS_MAX], *claimed = NULL;
+	unsigned count = 0;
 
 	machine_lock();
 	/* Before the flags are looked at: a signal meanwhile sets it again. */
 	__atomic_exchange_n(&waiting, 0, __ATOMIC_SEQ_CST);
 	for (unsigned i = 0; i < INTERRUPTS_MAX; i++) {
-		struct interrupt *interrupt = connected[i];
-
-		if (!interrupt_ready(interrupt))
-			continue;
+		if (interrupt_ready(connected[i]))
+			ready[count++] = connected[i];
+	}
+	if (count) {
 		__atomic_store_n(&waiting, 1, __ATOMIC_RELEASE);
-		if (claimed)
-			continue;
-		claimed = interrupt;
+		claimed = ready[cpu_choose(count)];
 		flag_set(&claimed->active, true);
 		if (!claimed->level)
 			flag_set(&claimed->pending, false);

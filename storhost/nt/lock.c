@@ -44,14 +44,14 @@ int lock_acquire(struct lock *lock, uintptr_t pc)
 	lock_check_order(lock, cpu, pc);
 	cpu_raise(lock->irql);
 	while (!lock_try(lock, cpu)) {
-		lock->contended += !waited;
 		if (++waited == PATIENCE) {
 			verify_report(RULE_LOCK_DEADLOCK, pc, "the %s lock is never given back", lock->name);
 			cpu_die("a lock is never given back");
 		}
-		cpu_relax();
+		cpu_await(&lock->owner);
 	}
 	lock->acquired++;
+	lock->contended += waited != 0;
 	cpu->held[cpu->held_count++] = lock;
 	return (int)old;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* The routines of ntoskrnl.exe and hal.dll that StorPort miniports are known to import. */
 #include <ntddk.h>
+#include <stdio.h>
 
 #include "nt/cpu.h"
 #include "nt/exports.h"
@@ -15,6 +16,19 @@ VOID NTAPI KeBugCheckEx(ULONG code, ULONG_PTR p1, ULONG_PTR p2, ULONG_PTR p3, UL
 		      (unsigned long long)p1, (unsigned long long)p2, (unsigned long long)p3, (unsigned long long)p4);
 	cpu_die("the driver called KeBugCheckEx");
 	__builtin_unreachable();
+}
+
+/* Windows 7 shows it to a debugger; a checked driver says so which assertion fails before it does. */
+ULONG NTAPIV DbgPrint(PCSTR format, ...)
+{
+	guest_va_list ap;
+	char text[512];
+
+	guest_va_start(ap, format);
+	if (guest_format(text, sizeof(text), format, &ap, CALLER))
+		fprintf(stderr, "debug: %s", text);
+	guest_va_end(ap);
+	return 0;
 }
 
 static PVOID NTAPIV nt_memcpy(PVOID to, const void *from, SIZE_T size)
@@ -77,6 +91,7 @@ static volatile struct {
 #define ENTRY(name, function) { name, (void *)(uintptr_t)(function) }
 
 const struct export_entry nt_exports[] = {
+	ENTRY("DbgPrint", DbgPrint),
 	ENTRY("KeBugCheckEx", KeBugCheckEx),
 	ENTRY("KeGetCurrentIrql", nt_get_current_irql),
 	ENTRY("KeStallExecutionProcessor", nt_stall),

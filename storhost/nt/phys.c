@@ -31,8 +31,8 @@ static struct {
 	uint32_t free_count;
 	uint32_t run_start; /* pages [run_start, run_end) of each range are kept for contiguous runs */
 	uint8_t *arena;
-	uint64_t *arena_page; /* bus address shown at each arena page, 0 if none */
-	uint32_t arena_next;
+	uint64_t *arena_page;            /* bus address shown at each arena page, 0 if none */
+	uint32_t arena_next, arena_high; /* high: beyond the last page that was ever in a window */
 	struct rng rng;
 } ram = { .lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1 };
 
@@ -53,6 +53,13 @@ static uint32_t address_page(uint64_t address)
 	return UINT32_MAX;
 }
 
+/* The device looks at it at any time. */
+static void use_set(uint32_t page, size_t pages, enum phys_use use)
+{
+	for (size_t i = 0; i < pages; i++)
+		__atomic_store_n(&ram.use[page + i], (uint8_t)use, __ATOMIC_RELEASE);
+}
+
 static void free_list_fill(void)
 {
 	for (uint32_t page = 0; page < ram.pages; page++) {
@@ -67,15 +74,10 @@ static void free_list_fill(void)
 	}
 }
 
-int phys_start(uint64_t bytes, uint64_t seed, struct error *err)
+static int ram_create(uint64_t bytes, struct error *err)
 {
 	size_t arena_bytes = (size_t)ARENA_PAGES * PHYS_PAGE;
 
-	ram.per_range = (uint32_t)(bytes / PHYS_PAGE / RANGES);
-	ram.pages = ram.per_range * RANGES;
-	ram.run_start = ram.per_range / 8 * 7;
-	ram.rng.state = seed;
-	ram.free_count = 0;
 	ram.fd = memfd_create("storhost-ram", MFD_CLOEXEC);
 	if (ram.fd < 0 || ftruncate(ram.fd, (off_t)ram.pages * PHYS_PAGE))
 		return error_set(err, "cannot make the simulated memory of %llu bytes", (unsigned long long)bytes);
@@ -86,8 +88,31 @@ int phys_start(uint64_t bytes, uint64_t seed, struct error *err)
 	ram.arena_page = calloc(ARENA_PAGES, sizeof(*ram.arena_page));
 	if (ram.host == MAP_FAILED || ram.arena == MAP_FAILED || !ram.use || !ram.free_list || !ram.arena_page)
 		return error_set(err, "cannot map the simulated memory of %llu bytes", (unsigned long long)bytes);
-	free_list_fill();
 	return 0;
+}
+
+int phys_start(uint64_t bytes, uint64_t seed, struct error *err)
+{
+	ram.per_range = (uint32_t)(bytes / PHYS_PAGE / RANGES);
+	ram.pages = ram.per_range * RANGES;
+	ram.run_start = ram.per_range / 8 * 7;
+	if (ram_create(bytes, err))
+		return -1;
+	phys_restart(seed);
+	return 0;
+}
+
+void phys_restart(uint64_t seed)
+{
+	if (ram.arena_high)
+		mmap(ram.arena, (size_t)ram.arena_high * PHYS_PAGE, PROT_NONE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+	memset(ram.arena_page, 0, ram.arena_high * sizeof(*ram.arena_page));
+	memset(ram.use, PHYS_FREE, ram.pages);
+	ram.arena_high = ram.arena_next = 0;
+	ram.rng.state = seed;
+	ram.free_count = 0;
+	free_list_fill();
 }
 
 void phys_stop(void)
@@ -98,6 +123,7 @@ void phys_stop(void)
 	free(ram.use);
 	free(ram.free_list);
 	free(ram.arena_page);
+	ram.arena_high = 0;
 }
 
 /* Takes entry i out of the free list. Under the lock. */
@@ -118,7 +144,7 @@ uint64_t phys_alloc(enum phys_use use, bool low)
 		if (low && ram.free_list[i - 1] >= ram.per_range)
 			continue;
 		address = page_address(free_list_take(i - 1));
-		ram.use[address_page(address)] = (uint8_t)use;
+		use_set(address_page(address), 1, use);
 		break;
 	}
 	pthread_mutex_unlock(&ram.lock);
@@ -146,7 +172,7 @@ uint64_t phys_alloc_contiguous(size_t pages, enum phys_use use, bool low)
 	for (uint32_t r = low ? 1 : RANGES; r > 0 && first == UINT32_MAX; r--)
 		first = run_find(r - 1, pages);
 	if (first != UINT32_MAX)
-		memset(&ram.use[first], use, pages);
+		use_set(first, pages, use);
 	pthread_mutex_unlock(&ram.lock);
 	return first == UINT32_MAX ? 0 : page_address(first);
 }
@@ -156,7 +182,7 @@ void phys_free(uint64_t address, size_t pages)
 	uint32_t first = address_page(address);
 
 	pthread_mutex_lock(&ram.lock);
-	memset(&ram.use[first], PHYS_FREE, pages);
+	use_set(first, pages, PHYS_FREE);
 	if (first % ram.per_range < ram.run_start) {
 		/* Put back at a random place, so that the next requests do not see the same pages again. */
 		uint32_t at = (uint32_t)rng_below(&ram.rng, ram.free_count + 1);
@@ -169,7 +195,7 @@ void phys_free(uint64_t address, size_t pages)
 
 void phys_set_use(uint64_t address, size_t pages, enum phys_use use)
 {
-	memset(&ram.use[address_page(address)], use, pages);
+	use_set(address_page(address), pages, use);
 }
 
 void *phys_host(uint64_t address)
@@ -243,6 +269,8 @@ void *phys_map(const uint64_t *addresses, size_t count)
 
 	pthread_mutex_lock(&ram.lock);
 	first = arena_find(count);
+	if (first + count > ram.arena_high)
+		ram.arena_high = (uint32_t)(first + count);
 	while (first && done < count) {
 		size_t run = 1;
 		uint32_t page = address_page(addresses[done]);

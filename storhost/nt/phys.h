@@ -28,6 +28,8 @@ enum phys_use {
 };
 
 int phys_start(uint64_t bytes, uint64_t seed, struct error *err);
+/* Memory of the same size for another machine: nothing is allocated, and no window is open any more. */
+void phys_restart(uint64_t seed);
 void phys_stop(void);
 
 /* Allocates one page anywhere (below 4 GiB if low); its bus address, or 0. */

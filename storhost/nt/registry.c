@@ -24,6 +24,11 @@ const struct registry_value *registry_find(const char *name, bool global)
 	return value_named(name, global);
 }
 
+void registry_clear(void)
+{
+	memset(values, 0, sizeof(values));
+}
+
 bool registry_set(const char *name, bool global, uint32_t type, const void *data, size_t size)
 {
 	struct registry_value *value = value_named(name, global);

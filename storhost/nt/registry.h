@@ -19,6 +19,7 @@ struct registry_value {
 
 /* Names are compared without case. NULL: no such value. */
 const struct registry_value *registry_find(const char *name, bool global);
+void registry_clear(void);
 bool registry_set(const char *name, bool global, uint32_t type, const void *data, size_t size);
 
 #endif

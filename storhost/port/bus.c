@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "base/inject.h"
 #include "port/internal.h"
 #include "trap/trap.h"
 
@@ -104,11 +105,49 @@ static bool device_granted(void *opaque, uint64_t address, uint32_t length, bool
 	return false;
 }
 
+/* A line that the device does not assert any more was somebody else's. */
+static void stray_arrives(struct work *work)
+{
+	struct port *port = container_of(work, struct port, stray.timer.work);
+	struct interrupt *interrupt = port->stray.interrupt;
+
+	if (!interrupt->level || __atomic_load_n(&port->line_asserted, __ATOMIC_ACQUIRE))
+		interrupt_signal(interrupt, true);
+	else
+		bus_neighbour(port);
+}
+
+static void stray_send(struct port *port, struct interrupt *interrupt, uint64_t delay)
+{
+	port->stray.interrupt = interrupt;
+	timer_set(&port->stray.timer, delay, stray_arrives);
+}
+
+/* An interrupt on its way from the device. Whether it arrives now. */
+static bool interrupt_passes(struct port *port, struct interrupt *interrupt)
+{
+	static const uint64_t delays[] = { 100, 20000, 3000000, 75000000 };
+
+	if (port->dump)
+		return true; /* to nobody */
+	if (inject(INJECT_INTERRUPT_DROP, "an interrupt"))
+		return false;
+	if (inject(INJECT_INTERRUPT_DELAY, "an interrupt")) {
+		stray_send(port, interrupt, delays[inject_random() % 4]);
+		return false;
+	}
+	if (inject(INJECT_INTERRUPT_TWICE, "an interrupt"))
+		stray_send(port, interrupt, inject_random() % 1000);
+	return true;
+}
+
 static void device_set_intx(void *opaque, bool asserted)
 {
 	struct port *port = opaque;
 
-	interrupt_signal(&port->line.interrupt, asserted);
+	__atomic_store_n(&port->line_asserted, asserted, __ATOMIC_RELEASE);
+	if (!asserted || interrupt_passes(port, &port->line.interrupt))
+		interrupt_signal(&port->line.interrupt, asserted);
 }
 
 static void device_msi_write(void *opaque, uint64_t address, uint32_t data)
@@ -116,7 +155,8 @@ static void device_msi_write(void *opaque, uint64_t address, uint32_t data)
 	struct port *port = opaque;
 	unsigned message = data - MESSAGE_VECTOR;
 
-	if ((address & ~0xfffffull) == MESSAGE_ADDRESS && message < port->message_count)
+	if ((address & ~0xfffffull) == MESSAGE_ADDRESS && message < port->message_count &&
+	    interrupt_passes(port, &port->messages[message].interrupt))
 		interrupt_signal(&port->messages[message].interrupt, true);
 }
 
@@ -136,15 +176,14 @@ static bool device_step_actor(void *opaque, uint64_t random)
 {
 	struct port *port = opaque;
 
-	return !__atomic_load_n(&port->unplugged, __ATOMIC_ACQUIRE) && port->device->ops->step(port->device, random);
+	return !port->unplugged && port->device->ops->step(port->device, random);
 }
 
 static bool device_busy_actor(void *opaque)
 {
 	struct port *port = opaque;
 
-	return port->device->ops->busy && !__atomic_load_n(&port->unplugged, __ATOMIC_ACQUIRE) &&
-	       port->device->ops->busy(port->device);
+	return port->device->ops->busy && !port->unplugged && port->device->ops->busy(port->device);
 }
 
 void bus_restore(struct port *port)
@@ -227,10 +266,13 @@ uint32_t bus_config_read(struct port *port, unsigned offset, uint8_t *buffer, ui
 /* ---- register mappings ---- */
 
 /* Whether nothing answers: reads are all ones, writes are lost. */
-static bool register_gone(const struct port *port, uintptr_t pc)
+static bool register_gone(struct port *port, uintptr_t pc)
 {
-	bool gone = __atomic_load_n(&port->unplugged, __ATOMIC_ACQUIRE);
+	bool gone;
 
+	if (inject(INJECT_REMOVE, callback_name(cpu_self()->callback)))
+		power_vanish(port);
+	gone = port->unplugged;
 	if (gone && port->removal_told)
 		verify_report(RULE_MMIO_GONE, pc, "a register is accessed in %s", callback_name(cpu_self()->callback));
 	else if (!gone && port->stopped)
@@ -243,20 +285,22 @@ uint64_t bus_register_read(struct mapping *mapping, uint64_t offset, unsigned wi
 {
 	struct port *port = mapping->port;
 	uint64_t value = ~0ull;
+	bool lost = inject(INJECT_READ, callback_name(cpu_self()->callback));
 
-	__atomic_add_fetch(&port->stats.mmio_reads, 1, __ATOMIC_RELAXED);
+	stat_count(&port->stats.mmio_reads);
 	register_pc = pc;
-	if (!register_gone(port, pc))
+	/* A read gets lost on its way to the device, or on its way back. */
+	if (!register_gone(port, pc) && !(lost && inject_random() & 1))
 		value = port->device->ops->bar_read(port->device, mapping->bar, mapping->offset + offset, width);
 	register_pc = 0;
-	return value;
+	return lost ? ~0ull : value;
 }
 
 void bus_register_write(struct mapping *mapping, uint64_t offset, unsigned width, uint64_t value, uintptr_t pc)
 {
 	struct port *port = mapping->port;
 
-	__atomic_add_fetch(&port->stats.mmio_writes, 1, __ATOMIC_RELAXED);
+	stat_count(&port->stats.mmio_writes);
 	register_pc = pc;
 	if (!register_gone(port, pc))
 		port->device->ops->bar_write(port->device, mapping->bar, mapping->offset + offset, width, value);
@@ -378,7 +422,9 @@ static void line_call_for_another(struct port *port)
 	struct interrupt *line = &port->line.interrupt;
 	uint64_t raised = interrupt_raised(line);
 
-	if (interrupt_asserted(line) || cpu_random() % FOREIGN_EVERY)
+	/* One that was injected away is asserted all the same. */
+	if (interrupt_asserted(line) || __atomic_load_n(&port->line_asserted, __ATOMIC_ACQUIRE) ||
+	    cpu_random() % FOREIGN_EVERY)
 		return;
 	if (line_call(port) && interrupt_raised(line) == raised)
 		verify_report(RULE_IRQ_FOREIGN, 0, "HwInterrupt returned TRUE, and its device had not interrupted");
@@ -390,7 +436,7 @@ static bool line_service(struct interrupt *self, void *opaque)
 	bool claimed;
 
 	(void)self;
-	port->stats.interrupts++;
+	stat_count(&port->stats.interrupts);
 	claimed = line_call(port);
 	port->stats.refused += !claimed;
 	if (claimed)
@@ -411,7 +457,7 @@ static bool message_service(struct interrupt *self, void *opaque)
 	struct port *port = opaque;
 	struct frame frame;
 
-	port->stats.interrupts++;
+	stat_count(&port->stats.interrupts);
 	callback_enter(&frame, CB_MS_INTERRUPT);
 	port->config->HwMSInterruptRoutine(port->extension, self->id);
 	callback_leave(&frame);
@@ -507,6 +553,7 @@ int bus_connect(struct port *port, struct error *err)
 
 void bus_disconnect(struct port *port)
 {
+	timer_cancel(&port->stray.timer);
 	interrupt_disconnect(&port->line.interrupt);
 	for (unsigned i = 0; i < port->message_count; i++)
 		interrupt_disconnect(&port->messages[i].interrupt);

@@ -79,7 +79,8 @@ void callback_leave(const struct frame *frame)
 			      callback_name(cpu->callback), frame->irql, cpu->irql);
 		cpu->irql = frame->irql;
 	}
-	if (limit && cpu->waited > limit)
+	/* A dump image has nothing but waiting to find out what the device does. */
+	if (limit && cpu->waited > limit && !(port_hosted && port_hosted->dump))
 		verify_report(RULE_TIME_CALLBACK, 0, "%s waited for %llu microseconds, of which it has %llu",
 			      callback_name(cpu->callback), (unsigned long long)cpu->waited, (unsigned long long)limit);
 	cpu->callback = frame->callback;
@@ -118,7 +119,7 @@ bool call_check(const struct call_rule *rule, uintptr_t pc)
 
 bool call_target(const struct port *port, const void *routine, const char *what, uintptr_t pc)
 {
-	if (routine && (!port->module || pe_module_contains(port->module, routine)))
+	if (routine && (!port->image || image_contains(port->image, routine, NULL)))
 		return true;
 	verify_report(RULE_CALL_ARGUMENT, pc, "%s is %p, which is not code of the driver", what, routine);
 	return false;

@@ -247,7 +247,7 @@ static int image_start(struct port *port, struct error *err)
 	if (resources_take(port, err))
 		return -1;
 	port_enter(port);
-	pe_module_discard(port->module);
+	image_discard(port->image);
 	if (!port->initialized || port->entry_status)
 		return error_set(err, "%s",
 				 port->dump->refusal.text[0] ? port->dump->refusal.text : "DriverEntry failed");
@@ -325,7 +325,7 @@ int port_dump_load(const char *driver, struct device *device, const struct port_
 
 static enum slot_state state_of(const struct slot *slot)
 {
-	return __atomic_load_n(&slot->state, __ATOMIC_ACQUIRE);
+	return slot->state;
 }
 
 /* Some dump ports call HwStartIo whatever HwBuildIo has returned and done: the seed decides [storport-win7 6.2]. */
@@ -341,7 +341,7 @@ static void hand_over(struct port *port, struct slot *slot)
 		start = port->init.HwBuildIo(port->extension, slot->srb);
 		callback_leave(&frame);
 	}
-	__atomic_compare_exchange_n(&slot->state, &building, SLOT_STARTED, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+	atomic_compare_exchange_strong(&slot->state, &building, SLOT_STARTED);
 	if (!start && !always)
 		return;
 	callback_enter(&frame, CB_START_IO);
@@ -421,6 +421,11 @@ bool port_dump_execute(struct port *port, struct port_request *request)
 	return true;
 }
 
+bool port_is_dump(const struct port *port)
+{
+	return port->dump != NULL;
+}
+
 struct bus_reset {
 	struct port *port;
 	BOOLEAN done;
@@ -460,6 +465,7 @@ void port_dump_leave(struct port *port)
 	struct error err;
 
 	port_hosted = port->dump->live;
+	port_hosted->unplugged |= port->unplugged;
 	if (bus_attach(port_hosted, &err))
 		log_event(port_hosted, "%s", err.text);
 	cpu_thaw();

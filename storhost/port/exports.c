@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* The exports of storport.sys that are neither notifications nor extended functions, and the table of them all. */
+#include "base/inject.h"
 #include "nt/exports.h"
 #include "nt/guest.h"
 #include "nt/pool.h"
@@ -66,6 +67,8 @@ ULONG NTAPI StorPortInitialize(PVOID driver_object, PVOID registry_path, PHW_INI
 	}
 	if (!init_callbacks_good(port, &copy, CALLER))
 		return (ULONG)STATUS_INVALID_PARAMETER;
+	if (inject(INJECT_CALL, "StorPortInitialize"))
+		return (ULONG)STATUS_INSUFFICIENT_RESOURCES;
 	port->init = copy;
 	port->initialized = true;
 	return port->dump ? dump_initialize(port) : (ULONG)STATUS_SUCCESS;
@@ -80,6 +83,9 @@ ULONG NTAPI StorPortGetBusData(PVOID extension, ULONG type, ULONG bus, ULONG slo
 	(void)slot;
 	if (!port || type != PCIConfiguration || bus != port->config->SystemIoBusNumber)
 		return 0;
+	/* No such bus, or no device in the slot. */
+	if (inject(INJECT_CALL, "StorPortGetBusData"))
+		return inject_random() & 1 && guest_write(buffer, "\xff\xff", 2, CALLER) ? 2 : 0;
 	if (length > sizeof(bytes))
 		length = sizeof(bytes);
 	bus_config_read(port, 0, bytes, length);
@@ -94,7 +100,8 @@ ULONG NTAPI StorPortSetBusDataByOffset(PVOID extension, ULONG type, ULONG bus, U
 
 	CALL("StorPortSetBusDataByOffset", IRQL_PASSIVE, CB_SETUP | CB_ADAPTER_CONTROL);
 	(void)slot;
-	if (!port || type != PCIConfiguration || bus != port->config->SystemIoBusNumber)
+	if (!port || type != PCIConfiguration || bus != port->config->SystemIoBusNumber ||
+	    inject(INJECT_CALL, "StorPortSetBusDataByOffset"))
 		return 0;
 	for (ULONG i = 0; i < length; i++) {
 		if (offset + i > 255 || !guest_read(&byte, (uint8_t *)buffer + i, 1, CALLER))
@@ -116,6 +123,8 @@ PVOID NTAPI StorPortGetDeviceBase(PVOID extension, INTERFACE_TYPE type, ULONG bu
 		verify_report(RULE_MMIO_MAPPING, CALLER, "port space is mapped, but the function has none");
 		return NULL;
 	}
+	if (inject(INJECT_CALL, "StorPortGetDeviceBase"))
+		return NULL;
 	return bus_map(port, (uint64_t)address.QuadPart, length, CALLER);
 }
 
@@ -147,7 +156,7 @@ PVOID NTAPI StorPortGetUncachedExtension(PVOID extension, PPORT_CONFIGURATION_IN
 	struct port *port = port_of(extension, CALLER);
 
 	CALL("StorPortGetUncachedExtension", IRQL_PASSIVE, CB_SETUP);
-	if (!port || config != port->config || !bytes)
+	if (!port || config != port->config || !bytes || inject(INJECT_MEMORY, "StorPortGetUncachedExtension"))
 		return NULL;
 	if (port->uncached_calls++)
 		verify_report(RULE_UNCACHED_ONCE, CALLER, "StorPortGetUncachedExtension is called again");
@@ -170,10 +179,17 @@ STOR_PHYSICAL_ADDRESS_RETURN NTAPI StorPortGetPhysicalAddress(PVOID extension, P
 	CALL("StorPortGetPhysicalAddress", IRQL_DEVICE, CB_RUNNING | CB_SETUP);
 	if (!port)
 		return 0;
-	physical = phys_of(address, &contiguous);
+	physical = phys_of(watch_behind(port, address), &contiguous);
 	if (!physical || (srb && !slot_of(port, srb)))
 		verify_report(RULE_CALL_ARGUMENT, CALLER,
 			      "StorPortGetPhysicalAddress of %p, which is not common memory", address);
+	if (inject(INJECT_CALL, "StorPortGetPhysicalAddress")) {
+		/* Nobody says whether the length is written then. */
+		if (inject_random() & 1)
+			return 0;
+		contiguous = 0;
+		physical = 0;
+	}
 	if (length)
 		guest_write(length, &contiguous, sizeof(*length), CALLER);
 	return (LONGLONG)physical;
@@ -209,6 +225,8 @@ PSTOR_SCATTER_GATHER_LIST NTAPI StorPortGetScatterGatherList(PVOID extension, PS
 			      "StorPortGetScatterGatherList for an SRB that is not the driver's");
 		return NULL;
 	}
+	if (inject(INJECT_CALL, "StorPortGetScatterGatherList"))
+		return NULL;
 	return slot->elements ? slot->list : NULL;
 }
 
@@ -262,7 +280,7 @@ BOOLEAN NTAPI StorPortSetDeviceQueueDepth(PVOID extension, UCHAR path, UCHAR tar
 		verify_report(RULE_QUEUE_DEPTH, CALLER, "the queue depth is set to %u", depth);
 		return FALSE;
 	}
-	if (!port || path || target || lun)
+	if (!port || path || target || lun || inject(INJECT_CALL, "StorPortSetDeviceQueueDepth"))
 		return FALSE;
 	if (!port->inquired) {
 		verify_report(RULE_QUEUE_EARLY, CALLER, "the queue depth is set before the unit's first INQUIRY");
@@ -278,7 +296,7 @@ BOOLEAN NTAPI StorPortSetDeviceQueueDepth(PVOID extension, UCHAR path, UCHAR tar
 		struct port *port = port_of(extension, CALLER);                                                        \
                                                                                                                        \
 		CALL(#name, IRQL_DEVICE, CB_RUNNING);                                                                  \
-		if (!port || port->dump)                                                                               \
+		if (!port || port->dump || inject(INJECT_CALL, #name))                                                 \
 			return FALSE;                                                                                  \
 		action;                                                                                                \
 		return TRUE;                                                                                           \
@@ -366,12 +384,15 @@ VOID NTAPI StorPortLogError(PVOID extension, PSCSI_REQUEST_BLOCK srb, UCHAR path
 
 VOID NTAPIV StorPortDebugPrint(ULONG level, PCCHAR format, ...)
 {
-	char text[256];
+	guest_va_list ap;
+	char text[512];
 
 	(void)level;
 	cpu_point();
-	if (guest_string(text, format, sizeof(text), CALLER) && port_debug_print)
+	guest_va_start(ap, format);
+	if (guest_format(text, sizeof(text), format, &ap, CALLER) && port_debug_print)
 		fprintf(stderr, "debug: %s", text);
+	guest_va_end(ap);
 }
 
 /* ---- registry ---- */
@@ -382,7 +403,8 @@ PUCHAR NTAPI StorPortAllocateRegistryBuffer(PVOID extension, PULONG length)
 	ULONG size;
 
 	if (CALL_REFUSED("StorPortAllocateRegistryBuffer", IRQL_PASSIVE, CB_SETUP | CB_PASSIVE_INITIALIZE) || !port ||
-	    port->registry_buffer || !guest_read(&size, length, sizeof(size), CALLER))
+	    port->registry_buffer || !guest_read(&size, length, sizeof(size), CALLER) ||
+	    inject(INJECT_MEMORY, "StorPortAllocateRegistryBuffer"))
 		return NULL;
 	port->registry_buffer = pool_alloc(size, 0, POOL_REGISTRY, CALLER);
 	return port->registry_buffer;
@@ -408,6 +430,10 @@ BOOLEAN NTAPI StorPortRegistryRead(PVOID extension, PUCHAR name, ULONG global, U
 	    !port_of(extension, CALLER) || !guest_string(text, (char *)name, sizeof(text), CALLER) ||
 	    !guest_read(&room, length, sizeof(room), CALLER))
 		return FALSE;
+	if (inject(INJECT_CALL, "StorPortRegistryRead")) {
+		guest_write(length, &(ULONG){ 0 }, sizeof(ULONG), CALLER);
+		return FALSE;
+	}
 	value = registry_find(text, global != 0);
 	/* Windows 7 says TRUE and changes nothing when there is no such value [storport-win7 1.3]. */
 	if (!value)
@@ -427,7 +453,8 @@ BOOLEAN NTAPI StorPortRegistryWrite(PVOID extension, PUCHAR name, ULONG global, 
 
 	if (CALL_REFUSED("StorPortRegistryWrite", IRQL_PASSIVE, CB_SETUP | CB_PASSIVE_INITIALIZE) ||
 	    !port_of(extension, CALLER) || length > sizeof(data) ||
-	    !guest_string(text, (char *)name, sizeof(text), CALLER) || !guest_read(data, buffer, length, CALLER))
+	    !guest_string(text, (char *)name, sizeof(text), CALLER) || !guest_read(data, buffer, length, CALLER) ||
+	    inject(INJECT_CALL, "StorPortRegistryWrite"))
 		return FALSE;
 	return (BOOLEAN)registry_set(text, global != 0, type, data, length);
 }

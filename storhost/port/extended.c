@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* StorPortExtendedFunction: the codes that Windows 7 knows. */
+#include "base/inject.h"
 #include "port/internal.h"
 #include "nt/pool.h"
 #include "nt/guest.h"
@@ -18,6 +19,9 @@ static ULONG pool_allocate(ULONG bytes, ULONG tag, void *out, enum pool_kind kin
 		verify_report(RULE_STARTIO_WAIT, pc, "%u bytes are allocated in HwStartIo", bytes);
 	if (cpu_self()->irql > IRQL_DISPATCH)
 		return STATUS(INVALID_IRQL);
+	if (inject(INJECT_MEMORY, kind == POOL_CONTIGUOUS ? "StorPortAllocateContiguousMemorySpecifyCacheNode"
+							  : "StorPortAllocatePool"))
+		return put_pointer(out, NULL, pc);
 	return put_pointer(out, pool_alloc(bytes, tag, kind, pc), pc);
 }
 
@@ -32,6 +36,8 @@ static ULONG system_address(struct port *port, const void *srb, void *out, uintp
 
 	if (!slot || slot->state == SLOT_FREE || slot->state == SLOT_COMPLETED)
 		return STATUS(INVALID_PARAMETER);
+	if (inject(INJECT_CALL, "StorPortGetSystemAddress"))
+		return put_pointer(out, NULL, pc);
 	return put_pointer(out, slot_system_address(slot), pc);
 }
 
@@ -91,6 +97,8 @@ static ULONG perf_options(BOOLEAN query, void *data, uintptr_t pc)
 			      options.Version, options.Size);
 		return STATUS(UNSUCCESSFUL);
 	}
+	if (inject(INJECT_CALL, "StorPortInitializePerfOpts"))
+		return STATUS(UNSUCCESSFUL);
 	if (!query)
 		return options.Flags & ~supported ? STATUS(UNSUCCESSFUL) : STATUS(SUCCESS);
 	options.Flags = supported;
@@ -111,6 +119,8 @@ static ULONG log_system_event(struct port *port, const void *details, void *maxi
 		return STATUS(INVALID_PARAMETER);
 	if ((event.InterfaceRevision & ~0xffu) != STOR_CURRENT_LOG_INTERFACE_REVISION || event.Size != sizeof(event))
 		return STATUS(UNSUPPORTED_VERSION);
+	if (inject(INJECT_CALL, "StorPortLogSystemEvent"))
+		return STATUS(INSUFFICIENT_RESOURCES);
 	if (event.StringCount && guest_read(&text, event.StringList, sizeof(text), pc))
 		guest_wide_string(line, text, sizeof(line), pc);
 	log_event(port, "%s (code 0x%x, id %u)", line[0] ? line : "an event without text", event.ErrorCode,

@@ -8,7 +8,6 @@
 #include "nt/exports.h"
 #include "nt/pool.h"
 #include "nt/registry.h"
-#include "pe/pdb.h"
 #include "port/internal.h"
 #include "trap/trap.h"
 
@@ -32,17 +31,15 @@ struct port *port_of(const void *extension, uintptr_t pc)
 
 static void describe_pc(uintptr_t pc, char *buf, size_t size)
 {
-	uintptr_t base = port_hosted && port_hosted->module ? (uintptr_t)pe_module_base(port_hosted->module) : 0;
-	unsigned long long rva = pc - base;
+	uintptr_t offset;
 	char symbol[128];
 
-	if (!base || !pe_module_contains(port_hosted->module, (void *)pc))
+	if (!port_hosted || !port_hosted->image || !image_contains(port_hosted->image, (void *)pc, &offset))
 		snprintf(buf, size, "0x%llx", (unsigned long long)pc);
-	else if (port_hosted->symbols &&
-		 pe_symbol(port_hosted->file, port_hosted->symbols, rva, symbol, sizeof(symbol)))
-		snprintf(buf, size, "%s+0x%llx (%s)", port_hosted->name, rva, symbol);
+	else if (image_symbol(port_hosted->image, offset, symbol, sizeof(symbol)))
+		snprintf(buf, size, "%s+0x%llx (%s)", port_hosted->name, (unsigned long long)offset, symbol);
 	else
-		snprintf(buf, size, "%s+0x%llx", port_hosted->name, rva);
+		snprintf(buf, size, "%s+0x%llx", port_hosted->name, (unsigned long long)offset);
 }
 
 static void describe_call(char *buf, size_t size)
@@ -65,7 +62,7 @@ static const struct verify_scene scene = { describe_pc, describe_call, describe_
 
 static bool is_driver_code(uintptr_t pc)
 {
-	return port_hosted && port_hosted->module && pe_module_contains(port_hosted->module, (void *)pc);
+	return port_hosted && port_hosted->image && image_contains(port_hosted->image, (void *)pc, NULL);
 }
 
 static void driver_fault(const struct trap_fault *fault)
@@ -109,21 +106,11 @@ static void stub_called(const char *dll, const char *name)
 	cpu_die("the driver called what storhost has not");
 }
 
-static void *resolve(void *opaque, const struct pe_import *import)
-{
-	const struct pe_headers *headers = pe_headers(opaque);
-	void *address = NULL;
-
-	if (!import->name || export_find(headers->machine, import->dll, import->name, &address) == EXPORT_UNKNOWN)
-		return NULL;
-	return address;
-}
-
 /* ---- load ---- */
 
 void port_enter(struct port *port)
 {
-	driver_entry_routine *entry = (driver_entry_routine *)pe_module_entry(port->module);
+	driver_entry_routine *entry = (driver_entry_routine *)image_entry(port->image);
 	struct frame frame;
 
 	callback_enter(&frame, CB_DRIVER_ENTRY);
@@ -154,7 +141,7 @@ static void *registry_path_create(void)
 static struct port *port_create(const char *driver, struct device *device, const struct port_options *options)
 {
 	struct port *port = calloc(1, sizeof(*port));
-	const char *name = strrchr(driver, '/');
+	const char *name = image_linked && !strcmp(driver, IMAGE_LINKED) ? image_linked->name : driver;
 
 	if (!port)
 		return NULL;
@@ -162,8 +149,8 @@ static struct port *port_create(const char *driver, struct device *device, const
 	port->rng.state = options->seed ^ 0x706f7274;
 	port->dpc_locked = options->seed >> 2 & 1;
 	port->device = device;
-	port->slot_count = SLOTS;
-	snprintf(port->name, sizeof(port->name), "%s", name ? name + 1 : driver);
+	port->slot_count = options->srbs ? options->srbs : SLOTS;
+	snprintf(port->name, sizeof(port->name), "%s", strrchr(name, '/') ? strrchr(name, '/') + 1 : name);
 	port->startio = (struct lock){ .name = "StartIo", .rank = LOCK_STARTIO, .irql = IRQL_DISPATCH };
 	port->interrupt_lock = (struct lock){ .name = "Interrupt", .rank = LOCK_INTERRUPT, .irql = IRQL_DEVICE };
 	queue_init(port);
@@ -193,10 +180,7 @@ int port_open(const char *driver, struct device *device, const struct port_optio
 	*out = port;
 	verify_scene = &scene;
 	export_stub_called = stub_called;
-	if (traps_install(err) || pe_open(driver, &port->file, err))
-		return -1;
-	port->symbols = pe_open_pdb(port->file, driver, NULL);
-	return pe_map(port->file, resolve, port->file, &port->module, err);
+	return traps_install(err) || image_load(driver, &port->image, err) ? -1 : 0;
 }
 
 int port_load(const char *driver, struct device *device, const struct port_options *options, struct port **out,
@@ -216,7 +200,7 @@ int port_load(const char *driver, struct device *device, const struct port_optio
 			     strlen(options->parameter) + 1);
 	if (!cpu_call(0, entry_run, port))
 		return error_set(err, "DriverEntry did not return: %s", cpu_death());
-	pe_module_discard(port->module);
+	image_discard(port->image);
 	if (port->initialized && port->entry_status)
 		verify_report(RULE_INIT_RESULT, 0, "StorPortInitialize succeeded and DriverEntry returned 0x%x",
 			      (unsigned)port->entry_status);
@@ -243,7 +227,9 @@ void *port_uncached(struct port *port, uint32_t bytes)
 	if (!window)
 		return NULL;
 	memset(window, 0xcd, (size_t)pages * PHYS_PAGE);
-	port->uncached = window + lead;
+	if (port->options.ring_points)
+		window = watch_window(port, window, (size_t)pages * PHYS_PAGE);
+	port->uncached = window ? window + lead : NULL;
 	port->uncached_address = first + lead;
 	port->uncached_pages = pages;
 	return port->uncached;
@@ -257,7 +243,7 @@ void port_uncached_release(struct port *port)
 	if (!port->uncached || port->failed)
 		return;
 	phys_free(port->uncached_address & ~(uint64_t)(PHYS_PAGE - 1), port->uncached_pages);
-	phys_unmap(window, port->uncached_pages);
+	phys_unmap(watch_release(port, window), port->uncached_pages);
 	port->uncached = NULL;
 }
 
@@ -499,6 +485,8 @@ void port_control_query(struct port *port)
 static void timers_cancel(struct port *port)
 {
 	timer_cancel(&port->driver_timer);
+	timer_cancel(&port->stray.timer);
+	timer_cancel(&port->removal_timer);
 	timer_cancel(&port->pause_timer);
 	timer_cancel(&port->busy_timer);
 	timer_cancel(&port->tick);
@@ -530,6 +518,26 @@ int adapter_start(struct port *port, struct error *err)
 	return 0;
 }
 
+static void submit_simple(struct port *port, uint8_t function, uint32_t action)
+{
+	struct port_request request = {
+		.function = function,
+		.action = action,
+		.adapter = function == SRB_FUNCTION_PNP,
+		.own = true,
+		.timeout = 60,
+	};
+
+	port_execute(port, &request);
+}
+
+void adapter_refused(struct port *port)
+{
+	/* Without HwFindAdapter's answer nobody knows how large an SRB extension is. */
+	if (port->slots && !cpu_dead())
+		submit_simple(port, SRB_FUNCTION_PNP, StorRemoveDevice);
+}
+
 static void start_run(void *opaque)
 {
 	struct start *start = opaque;
@@ -545,6 +553,8 @@ int port_start(struct port *port, struct error *err)
 		return -1;
 	if (!cpu_call(0, start_run, &start))
 		return error_set(err, "the driver did not start: %s", cpu_death());
+	if (start.result)
+		adapter_refused(port);
 	return start.result;
 }
 
@@ -570,26 +580,16 @@ static void stop_run(void *opaque)
 	lock_release(&port->interrupt_lock, (unsigned)irql, 0);
 	adapter_stopped(port);
 	port->started = false;
+	dpcs_await(port);
 	timers_cancel(port);
 	bus_unmap_all(port);
-}
-
-static void submit_simple(struct port *port, uint8_t function, uint32_t action)
-{
-	struct port_request request = {
-		.function = function,
-		.action = action,
-		.adapter = function == SRB_FUNCTION_PNP,
-		.timeout = 60,
-	};
-
-	port_execute(port, &request);
 }
 
 void port_stop(struct port *port)
 {
 	if (!port->started || cpu_dead())
 		return;
+	port->stopping = true;
 	if (port->limits.caches_data) {
 		submit_simple(port, SRB_FUNCTION_FLUSH, 0);
 		submit_simple(port, SRB_FUNCTION_SHUTDOWN, 0);
@@ -601,10 +601,7 @@ void port_stop(struct port *port)
 
 void port_close(struct port *port)
 {
-	if (port->module)
-		pe_unmap(port->module);
-	pdb_close(port->symbols);
-	pe_close(port->file);
+	image_free(port->image);
 	for (unsigned i = 0; i < port->event_count; i++)
 		free(port->events[i]);
 	free(port->events);
@@ -618,6 +615,9 @@ void port_free(struct port *port)
 		return;
 	/* What an adapter that was pulled out had set, stop_run has not seen. */
 	timers_cancel(port);
+	/* One that was pulled out while it was being started, too, has no power before it arrives again. */
+	if (port->unplugged)
+		port->device->ops->power_cycle(port->device);
 	pool_report_leaks();
 	if (port->unplugged)
 		port->failed = false; /* what has no power reaches no memory */
@@ -650,5 +650,11 @@ const struct port_limits *port_limits(const struct port *port)
 
 struct port_stats port_stats(const struct port *port)
 {
-	return port->stats;
+	struct port_stats stats;
+	const uint64_t *from = (const uint64_t *)&port->stats;
+	uint64_t *to = (uint64_t *)&stats;
+
+	for (size_t i = 0; i < sizeof(stats) / sizeof(*to); i++)
+		to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+	return stats;
 }

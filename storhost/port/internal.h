@@ -4,6 +4,7 @@
 #define STORHOST_PORT_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <storport.h>
 
 #include "base/container.h"
@@ -11,11 +12,13 @@
 #include "nt/interrupt.h"
 #include "nt/lock.h"
 #include "nt/phys.h"
-#include "pe/pe.h"
+#include "port/image.h"
 #include "port/port.h"
+#include "trap/trap.h"
 #include "verify/verify.h"
 
-#define SLOTS 255u /* SRBs alive at once: the deepest queue and one of the port's own; as many as there are tags */
+#define DEFAULT_TIMEOUT_S 60u /* of a request that names none */
+#define SLOTS 255u /* SRBs alive at once, at most: the deepest queue and one of the port's own; as many as tags */
 #define SGL_PAGES 2u
 #define SGL_MAX 320u                          /* elements a slot has room for */
 #define SGL_BYTES ((SGL_MAX - 1) * PHYS_PAGE) /* of a buffer, wherever it begins; a longer one is refused */
@@ -38,22 +41,24 @@ struct slot {
 	struct work completion;
 	struct port *port;
 	struct slot *next_free;
-	enum slot_state state;
-	SCSI_REQUEST_BLOCK *srb; /* windows, unmapped while the driver does not own them */
+	/* Others look at these at any time. */
+	_Atomic(enum slot_state) state;
+	_Atomic(struct port_request *) request; /* whose answer this is; NULL: the port has given it up */
+	_Atomic uint64_t deadline, sequence;    /* sequence: in the order in which they were prepared */
+	_Atomic uint64_t order;                 /* in which the miniport got them; UINT64_MAX: it has not */
+	_Atomic uint32_t timeout;               /* s */
+	SCSI_REQUEST_BLOCK *srb;                /* windows, unmapped while the driver does not own them */
 	STOR_SCATTER_GATHER_LIST *list;
 	uint8_t *sense;
 	void *extension;
-	SCSI_REQUEST_BLOCK sent;      /* as it was given out; after completion, as it came back */
-	struct port_request *request; /* whose answer this is; NULL: the port has given it up */
+	SCSI_REQUEST_BLOCK sent; /* as it was given out; after completion, as it came back */
 	uint8_t sense_copy[255], sense_length;
 	uint64_t *pages; /* bus addresses of the data pages */
-	uint32_t page_count, offset, elements;
+	uint32_t data_length, page_count, offset, elements;
 	void *mapped;     /* window of a mapped buffer */
 	uintptr_t buffer; /* where that was last, until the slot is used again */
 	uint32_t buffer_pages;
-	uint64_t deadline, sequence; /* sequence: in the order in which they were prepared */
-	uint64_t order;              /* in which the miniport got them; UINT64_MAX: it has not */
-	unsigned left;               /* requests that this reset left outstanding */
+	unsigned left; /* requests that this reset left outstanding */
 	UCHAR tag;
 	uint64_t extension_address;
 };
@@ -70,7 +75,8 @@ struct dpc {
 	struct port *port;
 	STOR_DPC *object; /* NULL: free */
 	void *routine, *arg1, *arg2;
-	bool queued;
+	bool queued;      /* under the machine's lock */
+	unsigned running; /* likewise: on so many processors */
 	struct lock lock;
 };
 
@@ -86,16 +92,19 @@ struct port {
 	struct dump *dump; /* what a dump image has besides; NULL in the live one */
 	struct rng rng;
 	char name[64]; /* file name of the driver */
-	struct pe_file *file;
-	struct pe_module *module;
-	struct pdb *symbols; /* NULL: none that belong to the driver */
+	struct image *image;
 	HW_INITIALIZATION_DATA init;
 	bool initialized; /* StorPortInitialize has accepted */
-	bool started;
-	bool stopped;      /* by ScsiStopAdapter, and not restarted */
-	bool unplugged;    /* the device was pulled out */
-	bool removal_told; /* and the miniport knows: it may not look for it any more */
-	bool dpc_locked;   /* this run holds a DPC's lock while the DPC runs */
+	_Atomic bool started;
+	bool stopping;
+	_Atomic bool stopped;      /* by ScsiStopAdapter, and not restarted */
+	_Atomic bool unplugged;    /* the device was pulled out */
+	_Atomic bool removal_told; /* and the miniport knows: it may not look for it any more */
+	bool removal_sent;         /* removal_request is on its way, or was */
+	struct timer removal_timer;
+	struct port_request removal_request;
+	struct gate removal_gate; /* that is back */
+	bool dpc_locked;          /* this run holds a DPC's lock while the DPC runs */
 	bool bus_changed;
 	PORT_CONFIGURATION_INFORMATION *config;
 	PORT_CONFIGURATION_INFORMATION preset, at_uncached; /* it before HwFindAdapter, and at its call for memory */
@@ -115,9 +124,18 @@ struct port {
 	void *uncached;
 	uint64_t uncached_address;
 	uint32_t uncached_pages;
+	struct {
+		uint8_t *region, *window; /* what the driver sees, and what is behind it */
+		size_t bytes;
+	} watch;
 
 	struct lock startio, interrupt_lock;
 	struct message line, messages[PORT_MESSAGES_MAX];
+	bool line_asserted; /* by the device */
+	struct {
+		struct timer timer;
+		struct interrupt *interrupt;
+	} stray; /* an interrupt that comes when it is not due */
 	unsigned message_count;
 	struct dpc dpcs[DPCS];
 	HW_PASSIVE_INITIALIZE_ROUTINE *passive;
@@ -126,7 +144,7 @@ struct port {
 
 	struct slot *slots, *free_slots, *last_free;
 	unsigned slot_count;
-	uint64_t sequence, order; /* of the last slot that was prepared, and started */
+	_Atomic uint64_t sequence, order; /* of the last slot that was prepared, and started */
 	UCHAR next_tag;
 	bool tag_taken[SP_UNTAGGED]; /* by a slot that is not free */
 	uint8_t *srb_window, *list_window;
@@ -137,7 +155,8 @@ struct port {
 	struct work dispatch_work;
 	bool dispatch_posted;
 	struct port_request *first, **last;
-	unsigned outstanding, depth;
+	_Atomic unsigned outstanding; /* reset.c looks at it without the lock */
+	unsigned depth;
 	bool inquired;    /* the unit was asked what it is */
 	unsigned busy;    /* completions to wait for */
 	bool backing_off; /* after a BUSY that came without StorPortBusy */
@@ -145,13 +164,14 @@ struct port {
 	bool held;                      /* for a change of power or resources */
 	unsigned dispatching[CPUS_MAX]; /* depth of queue_dispatch on each processor */
 	struct timer pause_timer, busy_timer, tick;
-	bool ticking, resetting;
-	bool failed; /* no reset helps: requests end without the miniport */
+	bool ticking;
+	_Atomic bool resetting;
+	_Atomic bool failed; /* no reset helps: requests end without the miniport */
 	unsigned failed_resets;
 	int countdown;
 	struct port_request reset_request;
 	struct gate *drained; /* opened when nothing is outstanding any more */
-	uint64_t reset_deadline;
+	_Atomic uint64_t reset_deadline;
 
 	struct port_limits limits;
 	struct port_stats stats;
@@ -159,6 +179,12 @@ struct port {
 	unsigned event_count, event_room;
 	struct error refusal; /* the last event during HwFindAdapter */
 };
+
+/* One more. Of statistics, which any processor changes. */
+static inline void stat_count(uint64_t *number)
+{
+	__atomic_add_fetch(number, 1, __ATOMIC_RELAXED);
+}
 
 /* ---- entering the driver, and being called by it (call.c) ---- */
 
@@ -254,6 +280,18 @@ bool srb_buffer_nowhere(uintptr_t address);
 void srb_complete(struct port *port, const void *srb, uintptr_t pc);
 void *slot_system_address(struct slot *slot);
 
+/* ---- watch.c ---- */
+/* A region to give to the driver in place of a window; NULL: there is no memory. */
+uint8_t *watch_window(struct port *port, uint8_t *window, size_t bytes);
+/* The address in the window that is behind an address of the driver's, which may be any. */
+const void *watch_behind(const struct port *port, const void *address);
+/* The window behind a region, which is gone then; a window is what it is. */
+uint8_t *watch_release(struct port *port, uint8_t *region);
+
+/* ---- notify.c ---- */
+/* Waits until no DPC is queued or runs; none comes any more. At PASSIVE_LEVEL, interrupts disconnected. */
+void dpcs_await(struct port *port);
+
 /* ---- queue.c ---- */
 void queue_init(struct port *port);
 void queue_dispatch(struct port *port);
@@ -282,6 +320,10 @@ void reset_arm(struct port *port, const struct slot *slot);
 unsigned reset_left(struct port *port, uint64_t order);
 /* A request came back: the countdown begins again with the time-out of the oldest one that is out, or stops. */
 void reset_reload(struct port *port);
+
+/* ---- power.c ---- */
+/* The device is not there any more, and the system finds out sooner or later. Any IRQL. */
+void power_vanish(struct port *port);
 
 /* ---- log.c ---- */
 void log_event(struct port *port, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -319,6 +361,8 @@ void port_close(struct port *port);
 int adapter_start(struct port *port, struct error *err);
 /* ScsiStopAdapter has returned: what must hold now, and no interrupts any more. */
 void adapter_stopped(struct port *port);
+/* After a start that failed Plug and Play removes the adapter [storport-win7 5.2]. Front ends only. */
+void adapter_refused(struct port *port);
 void *port_uncached(struct port *port, uint32_t bytes);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* StorPortNotification: completions, DPCs, locks, timers. */
+#include "base/inject.h"
 #include "port/internal.h"
 #include "nt/guest.h"
 
@@ -20,16 +21,34 @@ static void dpc_run(struct work *work)
 	arg1 = dpc->arg1;
 	arg2 = dpc->arg2;
 	dpc->queued = false;
+	dpc->running++;
 	machine_unlock();
 	/* Whether the port holds the DPC's own lock meanwhile is told differently by different pages: both are tried. */
 	irql = port->dpc_locked ? lock_acquire(&dpc->lock, 0) : -1;
-	__atomic_add_fetch(&port->stats.dpcs, 1, __ATOMIC_RELAXED);
+	stat_count(&port->stats.dpcs);
 	callback_enter(&frame, CB_DPC);
 	if (port->started)
 		routine(dpc->object, port->extension, arg1, arg2);
 	callback_leave(&frame);
 	if (irql >= 0)
 		lock_release(&dpc->lock, (unsigned)irql, 0);
+	machine_lock();
+	dpc->running--;
+	machine_unlock();
+}
+
+void dpcs_await(struct port *port)
+{
+	for (bool busy = true; busy && !cpu_dead();) {
+		busy = false;
+		machine_lock();
+		for (unsigned i = 0; i < DPCS; i++)
+			busy |= port->dpcs[i].queued || port->dpcs[i].running;
+		machine_unlock();
+		cpu_lower(cpu_self()->irql);
+		if (busy)
+			cpu_relax();
+	}
 }
 
 static struct dpc *dpc_find(struct port *port, const STOR_DPC *object)
@@ -186,7 +205,8 @@ static void passive_enable(struct port *port, HW_PASSIVE_INITIALIZE_ROUTINE *rou
 {
 	enum callback callback = cpu_self()->callback;
 	LONG yes = callback == CB_INITIALIZE &&
-		   call_target(port, (void *)(uintptr_t)routine, "the passive initialization routine", pc);
+		   call_target(port, (void *)(uintptr_t)routine, "the passive initialization routine", pc) &&
+		   !inject(INJECT_CALL, "StorPortEnablePassiveInitialization");
 
 	if (callback != CB_INITIALIZE)
 		verify_report(RULE_PASSIVE_ENABLE, pc, "StorPortEnablePassiveInitialization is called from %s",

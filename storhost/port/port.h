@@ -33,6 +33,8 @@ struct port_options {
 	unsigned slot;         /* PCI device number */
 	const char *parameter; /* registry value Parameters\Device\DriverParameter, or NULL */
 	uint64_t seed;
+	unsigned srbs;        /* alive at once, more than 4; 0: as many as Windows can have. Fewer start faster */
+	bool ring_points;     /* the driver's accesses to common memory are scheduling points, too; not on x86 */
 	bool quiet;           /* do not print the event log as it is written */
 	bool debug;           /* print what the driver prints for a debugger */
 	uint32_t dump_memory; /* bytes of uncached memory in dump mode */
@@ -53,7 +55,12 @@ struct port_request {
 	uint32_t timeout; /* seconds */
 	uint32_t action;  /* PnPAction or PowerAction */
 	uint32_t power_state;
+	uint32_t flags;              /* SRB_FLAGS_* beyond those that the rest implies */
+	uint8_t queue_action;        /* 0: SRB_SIMPLE_TAG_REQUEST */
+	uint8_t sense_cut;           /* bytes that the sense buffer is shorter than 255; at 255 there is none */
+	uint8_t wmi_subfunction;     /* of a WMI request */
 	bool adapter;                /* a PNP or POWER request for the adapter itself */
+	bool own;                    /* the port makes it: it starts even while others wait for a change of power */
 	struct port_request *aborts; /* what an ABORT_COMMAND is about */
 	unsigned cpu;                /* where it is issued */
 	void (*done)(struct port_request *request);
@@ -74,14 +81,15 @@ struct port_request {
 };
 
 /* What the miniport declared, and what a class driver makes of it. */
+/* A start computes them while others look. */
 struct port_limits {
-	uint32_t max_transfer; /* bytes, of one request, whatever its buffer's alignment */
-	uint32_t physical_breaks;
-	uint32_t alignment_mask;
-	uint32_t dma64; /* 1: data above 4 GiB need no copy */
-	uint32_t queue_depth;
-	bool caches_data;
-	uint32_t messages; /* granted and connected; 0 with a line */
+	_Atomic uint32_t max_transfer; /* bytes, of one request, whatever its buffer's alignment */
+	_Atomic uint32_t physical_breaks;
+	_Atomic uint32_t alignment_mask;
+	_Atomic uint32_t dma64; /* 1: data above 4 GiB need no copy */
+	_Atomic uint32_t queue_depth;
+	_Atomic bool caches_data;
+	_Atomic uint32_t messages; /* granted and connected; 0 with a line */
 };
 
 struct gate;
@@ -118,6 +126,12 @@ int port_rebalance(struct port *port, struct error *err);
 int port_surprise_remove(struct port *port, struct error *err);
 /* Another device that shares the line interrupts so many times. */
 int port_neighbour(struct port *port, uint64_t times, struct error *err);
+/* Whether the adapter is started: neither refused nor stopped for good. */
+bool port_started(const struct port *port);
+/* Whether the device was pulled out; the miniport may not know yet, until port_surprise_remove ends its removal. */
+bool port_unplugged(const struct port *port);
+/* The adapter is lost to the system, which did not get through a change of power or resources: requests fail. */
+void port_abandon(struct port *port);
 void port_stop(struct port *port);
 void port_free(struct port *port);
 /*
@@ -137,6 +151,8 @@ bool port_dump_reset_bus(struct port *port);
 void port_dump_leave(struct port *port);
 void port_dump_free(struct port *port);
 void port_forget(struct port *live);
+
+bool port_is_dump(const struct port *port);
 
 const struct port_limits *port_limits(const struct port *port);
 struct port_stats port_stats(const struct port *port);

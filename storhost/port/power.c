@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* Sleep and wake, rebalance, surprise removal: the order in which Windows 7 tells a miniport of them. */
+#include "base/inject.h"
 #include "port/internal.h"
+
+#define REMOVAL_GRACE_US 1000u
 
 /* Submits a request to the adapter itself and waits; its SRB status, or -1 if the machine died. */
 static int adapter_request(struct port *port, uint8_t function, uint32_t action, uint32_t power_state)
@@ -10,14 +13,18 @@ static int adapter_request(struct port *port, uint8_t function, uint32_t action,
 		.action = action,
 		.power_state = power_state,
 		.adapter = function == SRB_FUNCTION_PNP || function == SRB_FUNCTION_POWER,
+		.own = true,
 		.timeout = 60,
 	};
 
 	return port_execute(port, &request) ? request.srb_status : -1;
 }
 
-static int step_failed(struct error *err, const char *step, int status)
+static int step_failed(struct port *port, struct error *err, const char *step, int status)
 {
+	/* Where requests were held for the sake of that step, they are no longer. */
+	if (status >= 0)
+		queue_release(port);
 	if (status < 0)
 		return error_set(err, "%s: %s", step, cpu_death());
 	return error_set(err, "the miniport ended %s with SRB status 0x%02x", step, status);
@@ -91,6 +98,14 @@ static int run_transition(struct port *port, void (*run)(void *opaque), bool pow
 	return transition.result;
 }
 
+/* An adapter that did not come back is gone for Windows: what waits for it fails. */
+static int lose(struct port *port)
+{
+	port->failed = true;
+	queue_release(port);
+	return -1;
+}
+
 int port_sleep(struct port *port, bool hibernate, struct error *err)
 {
 	int status;
@@ -100,8 +115,8 @@ int port_sleep(struct port *port, bool hibernate, struct error *err)
 	status = adapter_request(port, SRB_FUNCTION_POWER, hibernate ? StorPowerActionHibernate : StorPowerActionSleep,
 				 StorPowerDeviceD3);
 	if (status != SRB_STATUS_SUCCESS)
-		return step_failed(err, "the power-down request", status);
-	return run_transition(port, stop_for_power, false, err);
+		return step_failed(port, err, "the power-down request", status);
+	return run_transition(port, stop_for_power, false, err) ? lose(port) : 0;
 }
 
 int port_wake(struct port *port, bool power_lost, struct error *err)
@@ -109,12 +124,26 @@ int port_wake(struct port *port, bool power_lost, struct error *err)
 	int status;
 
 	if (run_transition(port, restart_after_power, power_lost, err))
-		return -1;
+		return lose(port);
 	status = adapter_request(port, SRB_FUNCTION_POWER, StorPowerActionNone, StorPowerDeviceD0);
 	if (status != SRB_STATUS_SUCCESS)
-		return step_failed(err, "the power-up request", status);
+		return lose(port), step_failed(port, err, "the power-up request", status);
 	queue_release(port);
 	return 0;
+}
+
+static void abandon(void *opaque)
+{
+	struct port *port = opaque;
+
+	port->failed = true;
+	queue_fail(port);
+}
+
+void port_abandon(struct port *port)
+{
+	cpu_call(0, abandon, port);
+	queue_release(port);
 }
 
 static void restart_elsewhere(void *opaque)
@@ -126,6 +155,7 @@ static void restart_elsewhere(void *opaque)
 	if (transition->result)
 		return;
 	port->started = false;
+	dpcs_await(port); /* their objects lie in what HwFindAdapter begins anew */
 	bus_unmap_all(port);
 	slots_destroy(port);
 	bus_move(port);
@@ -139,14 +169,17 @@ int port_rebalance(struct port *port, struct error *err)
 	/* The flush does not pass the queue: it goes out before the queue is held. */
 	status = port->limits.caches_data ? adapter_request(port, SRB_FUNCTION_FLUSH, 0, 0) : SRB_STATUS_SUCCESS;
 	if (status != SRB_STATUS_SUCCESS)
-		return step_failed(err, "the flush", status);
+		return step_failed(port, err, "the flush", status);
 	if (!drain(port))
 		return error_set(err, "requests were outstanding for ever: %s", cpu_death());
 	status = adapter_request(port, SRB_FUNCTION_PNP, StorStopDevice, 0);
 	if (status != SRB_STATUS_SUCCESS && status != SRB_STATUS_INVALID_REQUEST)
-		return step_failed(err, "the stop request", status);
-	if (run_transition(port, restart_elsewhere, false, err))
-		return -1;
+		return step_failed(port, err, "the stop request", status);
+	if (run_transition(port, restart_elsewhere, false, err)) {
+		if (!port->started)
+			adapter_refused(port);
+		return lose(port);
+	}
 	queue_release(port);
 	return 0;
 }
@@ -180,10 +213,66 @@ static void unplug(void *opaque)
 {
 	struct port *port = opaque;
 
-	__atomic_store_n(&port->unplugged, true, __ATOMIC_RELEASE);
+	port->unplugged = true;
 	if (port->device->ops->pulled_out)
 		port->device->ops->pulled_out(port->device);
+	cpu_device_stands(); /* its last access to memory is over */
 	interrupt_signal(&port->line.interrupt, false);
+}
+
+static void removal_over(struct work *work)
+{
+	container_of(work, struct port, removal_timer.work)->removal_told = true;
+}
+
+/* Callbacks that were under way on other processors may end. */
+static void removal_done(struct port_request *request)
+{
+	timer_set(&request->port->removal_timer, REMOVAL_GRACE_US, removal_over);
+	gate_open(&request->port->removal_gate);
+}
+
+/* Tells the miniport of a surprise removal. */
+static void removal_send(struct port *port)
+{
+	port->removal_sent = true;
+	port->removal_request = (struct port_request){
+		.function = SRB_FUNCTION_PNP,
+		.action = StorSurpriseRemoval,
+		.adapter = true,
+		.own = true,
+		.timeout = 60,
+		.done = removal_done,
+	};
+	port_submit(port, &port->removal_request);
+}
+
+/* Plug and Play waits for the end of a start, and of a change of power or resources, before it tells of a removal. */
+static void removal_found(struct work *work)
+{
+	struct port *port = container_of(work, struct port, removal_timer.work);
+
+	if (port->started && !port->held && !port->stopping)
+		removal_send(port);
+}
+
+void power_vanish(struct port *port)
+{
+	static const uint64_t delays[] = { 0, 300, 20000, 3000000, 95000000 };
+
+	unplug(port);
+	if (!port->dump)
+		timer_set(&port->removal_timer, delays[inject_random() % 5], removal_found);
+}
+
+bool port_started(const struct port *port)
+{
+	return port->started;
+}
+
+bool port_unplugged(const struct port *port)
+{
+	return port->unplugged;
 }
 
 static void stop_absent(void *opaque)
@@ -193,6 +282,7 @@ static void stop_absent(void *opaque)
 
 	stop_for_power(transition);
 	port->started = false;
+	dpcs_await(port);
 	bus_unmap_all(port);
 	/* It has no power now; it may arrive again. */
 	port->device->ops->power_cycle(port->device);
@@ -204,22 +294,28 @@ int port_surprise_remove(struct port *port, struct error *err)
 	unsigned left = 0;
 	int status;
 
+	if (!port->started)
+		return 0;
 	if (!cpu_call(0, unplug, port))
 		return error_set(err, "the machine died: %s", cpu_death());
-	status = adapter_request(port, SRB_FUNCTION_PNP, StorSurpriseRemoval, 0);
-	if (status != SRB_STATUS_SUCCESS)
-		return step_failed(err, "the surprise removal", status);
-	port->removal_told = true;
+	timer_cancel(&port->removal_timer);
+	if (!port->removal_sent)
+		removal_send(port);
+	if (!cpu_wait(&port->removal_gate))
+		return error_set(err, "the machine died: %s", cpu_death());
 	/* What was being started or finished meanwhile, on other processors, is over once the machine rests. */
 	if (!cpu_rest())
 		return error_set(err, "the machine died: %s", cpu_death());
+	if (port->removal_request.srb_status != SRB_STATUS_SUCCESS)
+		return step_failed(port, err, "the surprise removal", port->removal_request.srb_status);
+	port->removal_told = true;
 	for (unsigned i = 0; i < port->slot_count; i++)
 		left += port->slots[i].state == SLOT_STARTED;
 	if (left)
 		verify_report(RULE_SRB_REMOVED, 0, "%u SRBs are outstanding", left);
-	port->failed = true;
+	port_abandon(port);
 	status = adapter_request(port, SRB_FUNCTION_PNP, StorRemoveDevice, 0);
 	if (status != SRB_STATUS_SUCCESS)
-		return step_failed(err, "the removal", status);
+		return step_failed(port, err, "the removal", status);
 	return run_transition(port, stop_absent, false, err);
 }

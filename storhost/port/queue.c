@@ -6,6 +6,7 @@
 
 #define BUSY_PAUSE_US 250000u /* BusyPauseTime, its default */
 #define DISPATCH_DEPTH 2u
+#define BYPASSES 4u
 
 static void queue_lock(struct port *port)
 {
@@ -39,6 +40,14 @@ static bool request_bypasses(const struct port_request *request)
 	return false;
 }
 
+/* Requests that may be outstanding: an SRB is kept for each of those that pass the queue. */
+static unsigned queue_limit(const struct port *port)
+{
+	unsigned most = port->options.srbs ? port->options.srbs - BYPASSES : MAX_DEPTH;
+
+	return port->depth < most ? port->depth : most;
+}
+
 /* Next request that may start now, counted as outstanding; NULL if none may. */
 static struct port_request *queue_take(struct port *port)
 {
@@ -47,7 +56,7 @@ static struct port_request *queue_take(struct port *port)
 	queue_lock(port);
 	request = port->first;
 	if (!request || port->held || port->paused || port->busy || port->backing_off ||
-	    port->outstanding >= port->depth || port->resetting)
+	    port->outstanding >= queue_limit(port) || port->resetting)
 		request = NULL;
 	if (request) {
 		port->first = request->next;
@@ -84,7 +93,7 @@ static void request_issue(struct port *port, struct port_request *request)
 		queue_finished(port, request, true);
 		return;
 	}
-	port->stats.requests++;
+	stat_count(&port->stats.requests);
 	reset_arm(port, slot);
 	slot_start(slot);
 }
@@ -128,7 +137,7 @@ static void submit_run(struct work *work)
 	unsigned irql;
 
 	queue_lock(port);
-	if (request_bypasses(request)) {
+	if (request_bypasses(request) && (request->own || !port->held)) {
 		port->outstanding++;
 		queue_unlock(port);
 		irql = cpu_raise(IRQL_DISPATCH);
@@ -235,7 +244,7 @@ static void back_off_over(struct work *work)
 /* Puts a request that was refused as busy at the head again; whether the queue must be held for a while. */
 static bool queue_put_back(struct port *port, struct port_request *request)
 {
-	port->stats.busy++;
+	stat_count(&port->stats.busy);
 	request->retries++;
 	request->next = port->first;
 	if (!port->first)
@@ -315,6 +324,8 @@ static void release_run(void *opaque)
 	queue_lock(port);
 	port->held = false;
 	queue_unlock(port);
+	if (port->failed)
+		queue_fail(port);
 	queue_dispatch(port);
 }
 

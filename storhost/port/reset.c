@@ -10,15 +10,9 @@
 
 #define SECOND_US 1000000u
 #define RESET_TIMEOUT_S 10u
-#define DEFAULT_TIMEOUT_S 60u
 #define RETURN_STALLS 1000u
 #define RETURN_STALL_US 10u
 #define RESETS_MAX 3u /* ladders that fail in a row before the adapter is given up */
-
-static unsigned outstanding(struct port *port)
-{
-	return __atomic_load_n(&port->outstanding, __ATOMIC_ACQUIRE);
-}
 
 /* Requests that should have come back by now. Those that the device still has are no fault of the driver's. */
 static void check_deadlines(struct port *port)
@@ -71,7 +65,7 @@ unsigned reset_left(struct port *port, uint64_t order)
 static void give_up(struct port *port)
 {
 	log_event(port, "the adapter does not recover: its requests fail");
-	__atomic_store_n(&port->failed, true, __ATOMIC_RELEASE);
+	port->failed = true;
 	for (unsigned i = 0; i < port->slot_count; i++) {
 		struct slot *slot = &port->slots[i];
 		struct port_request *request = slot->state == SLOT_STARTED ? slot_take_request(slot) : NULL;
@@ -92,7 +86,7 @@ static void reset_over(struct port *port, bool done)
 	port->failed_resets = done ? 0 : port->failed_resets + 1;
 	if (port->failed_resets >= RESETS_MAX)
 		give_up(port);
-	__atomic_store_n(&port->resetting, false, __ATOMIC_RELEASE);
+	port->resetting = false;
 	queue_dispatch_later(port);
 }
 
@@ -119,7 +113,7 @@ static bool bus_reset(struct port *port)
 	BOOLEAN done;
 	int irql = lock_acquire(&port->startio, 0);
 
-	port->stats.resets++;
+	stat_count(&port->stats.resets);
 	order = port->order + 1;
 	callback_enter(&frame, CB_RESET_BUS);
 	done = port->init.HwResetBus(port->extension, 0);
@@ -141,6 +135,7 @@ static void rung_try(struct port *port, uint8_t function)
 
 	memset(request, 0, sizeof(*request));
 	request->function = function;
+	request->own = true;
 	request->timeout = RESET_TIMEOUT_S;
 	request->done = rung_done;
 	request->cpu = cpu_self()->index;
@@ -194,8 +189,8 @@ static void rung_check(struct port *port)
 static void ladder_start(struct port *port)
 {
 	log_event(port, "reset to device, \\Device\\RaidPort0, was issued (event 129)");
-	port->stats.timeouts++;
-	__atomic_store_n(&port->resetting, true, __ATOMIC_RELEASE);
+	stat_count(&port->stats.timeouts);
+	port->resetting = true;
 	rung_try(port, SRB_FUNCTION_RESET_LOGICAL_UNIT);
 }
 
@@ -214,7 +209,7 @@ static void tick_run(struct work *work)
 
 	__atomic_store_n(&port->ticking, false, __ATOMIC_SEQ_CST);
 	/* Looked at after the flag was cleared: a request that starts now finds it so. */
-	if (!outstanding(port) || !port->started)
+	if (!port->outstanding || !port->started)
 		return;
 	rung_check(port);
 	check_deadlines(port);
@@ -226,9 +221,7 @@ static void tick_run(struct work *work)
 
 static void countdown_load(struct port *port, const struct slot *slot)
 {
-	ULONG seconds = slot->sent.TimeOutValue;
-
-	__atomic_store_n(&port->countdown, (int)(seconds ? seconds : DEFAULT_TIMEOUT_S), __ATOMIC_RELEASE);
+	__atomic_store_n(&port->countdown, (int)slot->timeout, __ATOMIC_RELEASE);
 }
 
 void reset_arm(struct port *port, const struct slot *slot)

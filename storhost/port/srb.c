@@ -10,9 +10,11 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/inject.h"
 #include "port/internal.h"
 
 #define SENSE_BYTES 255u
+#define UNWRITTEN 0xcc
 /* Where an unmapped data buffer pretends to be: below any address that Linux maps. */
 #define NOWHERE ((uintptr_t)0x8000)
 
@@ -47,26 +49,35 @@ static void *window_of_single_pages(size_t pages, bool low, enum phys_use use)
 	return window;
 }
 
+static void *window_of_adjacent_pages(size_t pages, bool low, enum phys_use use)
+{
+	uint64_t first = phys_alloc_contiguous(pages, use, low), *addresses = calloc(pages, sizeof(*addresses));
+	void *window = NULL;
+
+	for (size_t i = 0; addresses && first && i < pages; i++)
+		addresses[i] = first + i * PHYS_PAGE;
+	if (addresses && first)
+		window = phys_map(addresses, pages);
+	free(addresses);
+	return window;
+}
+
 static bool extension_create(struct slot *slot, uint32_t alignment)
 {
 	struct port *port = slot->port;
 	uint32_t size = port->config->SrbExtensionSize, room = (size + alignment - 1) & ~(alignment - 1);
-	uint64_t addresses[64];
 	uint8_t *window;
 
 	if (!size)
 		return true;
 	if (port->extension_pages > 64)
 		return false;
-	addresses[0] = phys_alloc_contiguous(port->extension_pages, PHYS_PRIVATE, needs_low_memory(port));
-	for (uint32_t i = 1; i < port->extension_pages; i++)
-		addresses[i] = addresses[0] + (uint64_t)i * PHYS_PAGE;
-	window = addresses[0] ? phys_map(addresses, port->extension_pages) : NULL;
+	window = window_of_adjacent_pages(port->extension_pages, needs_low_memory(port), PHYS_PRIVATE);
 	if (!window)
 		return false;
 	/* It ends at a guard page, as nearly as its alignment lets it. */
 	slot->extension = window + port->extension_pages * PHYS_PAGE - room;
-	slot->extension_address = addresses[0];
+	slot->extension_address = phys_of(window, NULL);
 	return true;
 }
 
@@ -92,7 +103,7 @@ int slots_create(struct port *port, struct error *err)
 	port->extension_pages = (port->config->SrbExtensionSize + alignment + PHYS_PAGE - 1) / PHYS_PAGE;
 	port->slots = calloc(port->slot_count, sizeof(*port->slots));
 	port->srb_window = window_of_single_pages(port->slot_count, needs_low_memory(port), PHYS_BOTH);
-	port->list_window = window_of_single_pages((size_t)port->slot_count * SGL_PAGES, false, PHYS_PRIVATE);
+	port->list_window = window_of_adjacent_pages((size_t)port->slot_count * SGL_PAGES, false, PHYS_PRIVATE);
 	if (!port->slots || !port->srb_window || !port->list_window)
 		return error_set(err, "no memory for requests");
 	for (uint32_t i = port->slot_count; i-- > 0;) {
@@ -121,6 +132,43 @@ static void window_destroy(uint8_t *window, size_t pages)
 	for (size_t i = 0; i < pages; i++)
 		phys_free(phys_of(window + i * PHYS_PAGE, NULL), 1);
 	phys_unmap(window, pages);
+}
+
+/* The bytes of the buffer's pages that lie before it, or behind it. */
+static uint8_t *data_beside(const struct slot *slot, bool behind, uint32_t *length)
+{
+	uint32_t end = (slot->offset + slot->data_length - 1) % PHYS_PAGE + 1;
+	uint8_t *page = phys_host(slot->pages[behind ? slot->page_count - 1 : 0]);
+
+	*length = behind ? PHYS_PAGE - end : slot->offset;
+	return behind ? page + end : page;
+}
+
+static void data_guard(struct slot *slot)
+{
+	uint32_t length;
+
+	for (int behind = 0; behind < 2; behind++) {
+		uint8_t *bytes = data_beside(slot, behind, &length);
+
+		memset(bytes, UNWRITTEN, length);
+	}
+}
+
+static void data_check_guard(const struct slot *slot)
+{
+	uint32_t length, at;
+
+	for (int behind = 0; behind < 2 && slot->page_count; behind++) {
+		const uint8_t *bytes = data_beside(slot, behind, &length);
+
+		for (at = 0; at < length && bytes[at] == UNWRITTEN; at++)
+			;
+		if (at < length)
+			verify_report(RULE_DATA_OVERRUN, 0, "byte %lld of a buffer of %u bytes was written",
+				      behind ? (long long)slot->data_length + at : (long long)at - length,
+				      slot->data_length);
+	}
 }
 
 static void data_release(struct slot *slot)
@@ -195,13 +243,13 @@ static void slot_give_back(struct slot *slot)
 	else
 		port->free_slots = slot;
 	port->last_free = slot;
-	__atomic_store_n(&slot->state, SLOT_FREE, __ATOMIC_RELEASE);
+	slot->state = SLOT_FREE;
 	machine_unlock();
 }
 
 struct port_request *slot_take_request(struct slot *slot)
 {
-	return __atomic_exchange_n(&slot->request, NULL, __ATOMIC_ACQ_REL);
+	return atomic_exchange(&slot->request, NULL);
 }
 
 struct slot *slot_of(struct port *port, const void *srb)
@@ -278,14 +326,25 @@ static bool buffer_is_mapped(const struct port *port, const struct port_request 
 	return true;
 }
 
+/* A number below n, of the port's own generator. */
+static uint32_t port_random(struct port *port, uint32_t n)
+{
+	uint32_t number;
+
+	machine_lock();
+	number = (uint32_t)rng_below(&port->rng, n);
+	machine_unlock();
+	return number;
+}
+
 /* Where in its first page the buffer starts: anywhere that the alignment mask and the element limit allow. */
 static uint32_t buffer_offset(struct port *port, uint32_t length)
 {
 	uint32_t step = port->config->AlignmentMask + 1;
-	uint32_t offset = step < PHYS_PAGE ? (uint32_t)rng_below(&port->rng, PHYS_PAGE / step) * step : 0;
+	uint32_t offset = step < PHYS_PAGE ? port_random(port, PHYS_PAGE / step) * step : 0;
 	uint32_t pages = (offset + length + PHYS_PAGE - 1) / PHYS_PAGE;
 
-	if (pages > port_elements(port) || rng_below(&port->rng, 4) == 0)
+	if (pages > port_elements(port) || port_random(port, 4) == 0)
 		return 0;
 	return offset;
 }
@@ -313,6 +372,7 @@ static bool data_allocate(struct slot *slot)
 	enum phys_use use = request->direction == DIRECTION_IN ? PHYS_FROM_DEVICE : PHYS_TO_DEVICE;
 	uint32_t pages;
 
+	slot->data_length = request->length;
 	slot->offset = slot->port->dump ? 0 : buffer_offset(slot->port, request->length);
 	pages = (slot->offset + request->length + PHYS_PAGE - 1) / PHYS_PAGE;
 	if (pages > SGL_MAX)
@@ -336,6 +396,7 @@ static bool data_allocate(struct slot *slot)
 		slot->pages[slot->page_count] = page;
 	}
 	data_copy(slot, request, true);
+	data_guard(slot);
 	return true;
 }
 
@@ -421,11 +482,11 @@ static void srb_build_scsi(struct slot *slot, SCSI_REQUEST_BLOCK *srb)
 	srb->TargetId = request->target;
 	srb->Lun = request->lun;
 	srb->QueueTag = slot->tag;
-	srb->QueueAction = SRB_SIMPLE_TAG_REQUEST;
+	srb->QueueAction = request->queue_action ? request->queue_action : SRB_SIMPLE_TAG_REQUEST;
 	srb->CdbLength = request->cdb_length;
-	srb->SenseInfoBufferLength = SENSE_BYTES;
-	srb->SenseInfoBuffer = slot->sense;
-	srb->SrbFlags |= SRB_FLAGS_QUEUE_ACTION_ENABLE | SRB_FLAGS_NO_QUEUE_FREEZE;
+	srb->SenseInfoBufferLength = (UCHAR)(SENSE_BYTES - request->sense_cut);
+	srb->SenseInfoBuffer = srb->SenseInfoBufferLength ? slot->sense : NULL;
+	srb->SrbFlags |= SRB_FLAGS_QUEUE_ACTION_ENABLE | SRB_FLAGS_NO_QUEUE_FREEZE | request->flags;
 	memcpy(srb->Cdb, request->cdb, sizeof(srb->Cdb));
 	if (request->aborts)
 		srb->NextSrb = srb_of(slot->port, request->aborts);
@@ -459,14 +520,16 @@ static void srb_build(struct slot *slot)
 	} else {
 		srb_build_scsi(slot, srb);
 	}
+	if (request->function == SRB_FUNCTION_WMI)
+		((SCSI_WMI_REQUEST_BLOCK *)srb)->WMISubFunction = request->wmi_subfunction;
 	if (request->direction != DIRECTION_NONE && request->length) {
 		srb->DataTransferLength = request->length;
 		srb->DataBuffer = buffer_is_mapped(slot->port, request) ? slot_system_address(slot)
 									: (void *)(NOWHERE + slot->offset);
 	}
-	memset(slot->sense, 0xcc, SENSE_BYTES);
+	memset(slot->sense, UNWRITTEN, SENSE_BYTES);
 	if (slot->extension)
-		memset(slot->extension, 0xcc, slot->port->config->SrbExtensionSize);
+		memset(slot->extension, UNWRITTEN, slot->port->config->SrbExtensionSize);
 	slot->sent = *srb;
 }
 
@@ -492,8 +555,9 @@ struct slot *slot_prepare(struct port *port, struct port_request *request)
 	srb_build(slot);
 	if (slot->elements)
 		mprotect(slot->list, SGL_PAGES * PHYS_PAGE, PROT_READ);
-	slot->deadline = clock_now() + (uint64_t)(request->timeout ? request->timeout : 60) * 1000000;
-	__atomic_store_n(&slot->state, SLOT_BUILDING, __ATOMIC_RELEASE);
+	slot->timeout = request->timeout ? request->timeout : DEFAULT_TIMEOUT_S;
+	slot->deadline = clock_now() + slot->timeout * (uint64_t)1000000;
+	slot->state = SLOT_BUILDING;
 	return slot;
 }
 
@@ -502,10 +566,9 @@ static bool slot_started(struct slot *slot)
 {
 	enum slot_state building = SLOT_BUILDING;
 
-	if (!__atomic_compare_exchange_n(&slot->state, &building, SLOT_STARTED, false, __ATOMIC_ACQ_REL,
-					 __ATOMIC_ACQUIRE))
+	if (!atomic_compare_exchange_strong(&slot->state, &building, SLOT_STARTED))
 		return false;
-	slot->order = __atomic_add_fetch(&slot->port->order, 1, __ATOMIC_ACQ_REL);
+	slot->order = ++slot->port->order;
 	if (slot->sent.Function == SRB_FUNCTION_EXECUTE_SCSI && slot->sent.Cdb[0] == SCSIOP_INQUIRY)
 		slot->port->inquired = true;
 	return true;
@@ -591,6 +654,8 @@ static struct port_request *slot_answer(struct slot *slot)
 	struct port_request *request = slot_take_request(slot);
 	const SCSI_REQUEST_BLOCK *back = &slot->sent;
 
+	if (SRB_STATUS(back->SrbStatus) != SRB_STATUS_SUCCESS)
+		inject_tell();
 	if (!request)
 		return NULL;
 	if (!came_back_busy(slot) && slot->page_count && request->direction == DIRECTION_IN)
@@ -612,6 +677,7 @@ static void slot_finish(struct work *work)
 	struct port *port = slot->port;
 	bool busy = came_back_busy(slot);
 
+	data_check_guard(slot);
 	data_release(slot);
 	slot_give_back(slot);
 	if (request)
@@ -629,10 +695,17 @@ void slot_reclaim(struct slot *slot)
 	slot_give_back(slot);
 }
 
-/* Before the window on the sense buffer closes. */
-static void sense_take(struct slot *slot)
+/* Before the window on the sense buffer closes. room: of the buffer that the driver was given. */
+static void sense_take(struct slot *slot, uint32_t room, uintptr_t pc)
 {
 	const SCSI_REQUEST_BLOCK *back = &slot->sent;
+
+	for (uint32_t i = room; i < SENSE_BYTES; i++) {
+		if (slot->sense[i] == UNWRITTEN)
+			continue;
+		verify_report(RULE_DATA_OVERRUN, pc, "byte %u of a sense buffer of %u bytes was written", i, room);
+		break;
+	}
 
 	slot->sense_length = 0;
 	if (!(back->SrbStatus & SRB_STATUS_AUTOSENSE_VALID) || back->Function != SRB_FUNCTION_EXECUTE_SCSI)
@@ -667,17 +740,17 @@ void srb_complete(struct port *port, const void *srb, uintptr_t pc)
 		verify_report(RULE_SRB_UNKNOWN, pc, "an SRB at %p is completed, which StorPort never gave out", srb);
 		return;
 	}
-	state = __atomic_exchange_n(&slot->state, SLOT_COMPLETED, __ATOMIC_ACQ_REL);
+	state = atomic_exchange(&slot->state, SLOT_COMPLETED);
 	if (state != SLOT_BUILDING && state != SLOT_STARTED) {
 		verify_report(RULE_SRB_TWICE, pc, "an SRB is completed a second time");
 		if (state == SLOT_FREE)
-			__atomic_store_n(&slot->state, SLOT_FREE, __ATOMIC_RELEASE);
+			slot->state = SLOT_FREE;
 		return;
 	}
 	sent = slot->sent;
 	slot->sent = *slot->srb;
 	check_completed(&sent, &slot->sent, pc);
-	sense_take(slot);
+	sense_take(slot, sent.Function == SRB_FUNCTION_EXECUTE_SCSI ? sent.SenseInfoBufferLength : SENSE_BYTES, pc);
 	if (port->dump)
 		return; /* it is looked at when the callback has returned */
 	slot_protect(slot, false);
@@ -689,7 +762,7 @@ void srb_complete(struct port *port, const void *srb, uintptr_t pc)
 
 	slot->completion.run = slot_finish;
 	/* At DISPATCH_LEVEL without a lock StorPort may complete at once, on the driver's stack. */
-	if (cpu->irql > IRQL_DISPATCH || cpu->held_count || port->dispatching[cpu->index] || (cpu_random() & 1))
+	if (cpu->irql > IRQL_DISPATCH || cpu->held_count || port->dispatching[cpu->index] || cpu_choose(2) == 0)
 		cpu_defer(cpu, &slot->completion);
 	else
 		slot_finish(&slot->completion);

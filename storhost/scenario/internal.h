@@ -9,6 +9,7 @@
 #include "nt/cpu.h"
 #include "nt/rng.h"
 #include "port/port.h"
+#include "scenario/model.h"
 #include "scenario/scenario.h"
 #include "verify/verify.h"
 
@@ -153,54 +154,10 @@ struct scenario {
 	char *file, *claim;
 	struct step *steps;
 	unsigned step_count, step_room;
-	unsigned limit; /* seconds */
+	unsigned limit;       /* seconds */
+	unsigned preemptions; /* that it is to be explored with */
 	struct kept *kept;
 };
-
-/* ---- model.c: what the medium holds ---- */
-
-struct model;
-
-/*
- * zeroed: untouched blocks are zero; otherwise they are what the open image fd holds; fd -1: anything. NULL: no memory.
- */
-struct model *model_create(uint32_t block_size, int fd, bool zeroed);
-void model_free(struct model *model);
-/* A version that no block has had, and its data for blocks from lba on. */
-uint32_t model_new_version(struct model *model);
-void model_fill(const struct model *model, uint64_t lba, uint32_t blocks, uint32_t version, uint8_t *data);
-/* A write came back. */
-enum change {
-	CHANGE_DOUBTFUL, /* not good: each block holds what it held or the new version */
-	CHANGE_MADE,     /* good; until it is flushed, lost power may take it back */
-	CHANGE_DURABLE,  /* good, and it may not */
-};
-void model_written(struct model *model, uint64_t lba, uint32_t blocks, uint32_t version, enum change change);
-/* The same for blocks that are zeroes in their new version. */
-void model_zeroed(struct model *model, uint64_t lba, uint32_t blocks, uint32_t version, enum change change);
-/* How far changes have come, for model_flushed: what was made until then is durable. */
-uint32_t model_clock(const struct model *model);
-void model_flushed(struct model *model, uint32_t clock);
-/* What was not durable may be gone. */
-void model_power_lost(struct model *model);
-/* The data of these blocks, if there is no choice; else false. */
-bool model_recall(const struct model *model, uint64_t lba, uint32_t blocks, uint8_t *data);
-/* Data that a read returned; where there was a choice it is settled. -1 and "expected …, got …". */
-int model_read(struct model *model, uint64_t lba, uint32_t blocks, const uint8_t *data, struct error *err);
-/* What these blocks hold is not known any more. */
-void model_forget(struct model *model, uint64_t lba, uint64_t blocks);
-/*
- * A command was sent that the model knows as it was written only: what it may change is forgotten. list: what an UNMAP
- * brings, or NULL.
- */
-void model_doubt(struct model *model, const uint8_t *cdb, uint8_t length, const uint8_t *list, uint32_t list_length);
-/* Blocks from here on were cut off; should they come back, they are zero. */
-void model_cut(struct model *model, uint64_t lba);
-#define TOUCHED_MAX 64u
-/* Blocks from lba on of which some were touched: the first of them, and how many (TOUCHED_MAX); false: there are none. */
-bool model_touched(const struct model *model, uint64_t lba, uint64_t *first, uint32_t *blocks);
-/* The medium itself against the model; nothing where it is out of sight. */
-int model_compare(struct model *model, struct error *err);
 
 /* ---- run.c, requests.c: a scenario under way ---- */
 
@@ -230,10 +187,11 @@ struct flight {
 struct run {
 	const struct scenario *scenario;
 	const struct scenario_host *host;
-	FILE *out; /* records for the parent */
-	enum state state;
-	bool started;        /* at least once */
-	struct model *model; /* from the first start on */
+	FILE *out;                 /* records for the parent */
+	_Atomic(enum state) state; /* loads look at it */
+	bool started;              /* at least once */
+	bool removed;              /* the device went away by itself, and the driver was told */
+	struct model *model;       /* from the first start on */
 	struct rng rng;
 	unsigned next_cpu;
 	int disk_fd;
@@ -348,6 +306,7 @@ int step_reset_bus(struct run *run, const struct step *step, struct error *err);
 int step_fault(struct run *run, const struct step *step, struct error *err);
 int step_resize(struct run *run, const struct step *step, struct error *err);
 int step_capacity(struct run *run, const struct step *step, struct error *err);
+int step_explore(struct run *run, const struct step *step, struct error *err);
 int step_sleep(struct run *run, const struct step *step, struct error *err);
 int step_wake(struct run *run, const struct step *step, struct error *err);
 int step_rebalance(struct run *run, const struct step *step, struct error *err);
@@ -360,6 +319,20 @@ int step_neighbour(struct run *run, const struct step *step, struct error *err);
 
 /* What the disk's cache held may be gone. */
 void run_lose_power(struct run *run);
+
+/* ---- strain.c: under an injected fault ---- */
+
+/* Whether the fault that has struck leaves no sense in a step. */
+bool strain_skips(const struct run *run, const struct step *step);
+/* After a step that failed or not: what the fault excuses is excused, and what Windows does about it is done. */
+int strain_settle(struct run *run, const struct step *step, int failed, struct error *err);
+/* Whether the fault can cost the disk, until it is enabled again: it strikes what a start or a restart is made of. */
+bool strain_costs_disk(void);
+/* A finding that the fault explains. */
+bool strain_excuses(enum rule rule);
+/* Whether the disk works again. */
+int strain_end(struct run *run, struct error *err);
+
 /* Waits for whatever is under way, which must end well. */
 int run_await_all(struct run *run, struct error *err);
 /* The implied end of a scenario that went well so far. */

@@ -271,6 +271,17 @@ static int shrink(struct live *live, const struct happening *happening, struct e
 	return resize(live, now - below(live, now - live->bytes_least + 1), err);
 }
 
+/* At once, so that no later flush makes up for one that was forgotten. */
+static int lose_power(struct live *live, struct error *err)
+{
+	struct step step = { .flag = false };
+
+	if (step_sleep(live->run, &step, err))
+		return -1;
+	step.flag = true;
+	return step_wake(live->run, &step, err) ? -1 : model_compare(live->run->model, err);
+}
+
 /* MODE SELECT(6) of the caching page, where the disk lets it be changed: all that was written before is then safe. */
 static int change_cache(struct live *live, const struct happening *happening, struct error *err)
 {
@@ -287,9 +298,10 @@ static int change_cache(struct live *live, const struct happening *happening, st
 	if (request.srb_status != SRB_STATUS_SUCCESS)
 		return 0;
 	run->write_cache = !run->write_cache;
-	if (!run->write_cache)
-		model_flushed(run->model, clock);
-	return 0;
+	if (run->write_cache)
+		return 0;
+	model_flushed(run->model, clock);
+	return below(live, 2) ? lose_power(live, err) : 0;
 }
 
 /* detail: the fault; it strikes from some request on, number: how often at most; then it is over. */

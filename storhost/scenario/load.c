@@ -167,9 +167,9 @@ static void judge(struct load *load, const struct flight *flight)
 		if (flight_is_good(flight))
 			return;
 		load->failures++;
-		if (load->step->load.fails)
+		if (load->step->load.fails ||
+		    !expect_judge(&(struct expect){ .count = 0 }, &flight->request, true, &why))
 			return;
-		expect_judge(&(struct expect){ .count = 0 }, &flight->request, true, &why);
 	}
 	if (!load->failed)
 		error_set(&load->failure, "%s (opcode 0x%02x, %u blocks at %llu)", why.text, flight->request.cdb[0],

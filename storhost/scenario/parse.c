@@ -61,6 +61,11 @@ const char *scenario_claim(const struct scenario *scenario)
 	return scenario->claim;
 }
 
+unsigned scenario_preemptions(const struct scenario *scenario)
+{
+	return scenario->preemptions;
+}
+
 /* ---- words ---- */
 
 int words_fail(struct words *words, const char *fmt, ...)
@@ -398,6 +403,7 @@ struct scenario *scenario_parse(const char *file, const char *text, size_t size,
 
 	if (scenario && words) {
 		scenario->limit = LIMIT_DEFAULT_S;
+		scenario->preemptions = 1;
 		scenario->file = strdup(file);
 		words->scenario = scenario;
 		words->err = err;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/inject.h"
 #include "disk/bytes.h"
 #include "scenario/internal.h"
 
@@ -432,7 +433,7 @@ static void take_data(struct run *run, const struct flight *flight)
 	run->has_return_code = false;
 	run->data = NULL;
 	run->data_length = 0;
-	if (request->direction != DIRECTION_IN)
+	if (request->direction != DIRECTION_IN || (inject_has_struck() && request->srb_status != SRB_STATUS_SUCCESS))
 		return;
 	run->data = flight->buffer;
 	run->data_length = request->transferred < request->length ? request->transferred : request->length;

@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/inject.h"
+#include "nt/schedule.h"
 #include "scenario/internal.h"
 
 /*
@@ -90,10 +92,18 @@ static int run_step(struct run *run, const struct step *step, struct error *err)
 	const struct verb *verb = step->verb;
 	int failed;
 
+	if (strain_skips(run, step)) {
+		run_note(run, "    skipped");
+		return 0;
+	}
 	if (!(verb->states & run->state))
 		return error_set(err, "expected a time for '%s', got it when %s", verb->name, state_name(run->state));
 	failed = verb->build && !step->direct ? request_step(run, step, err) : verb->run(run, step, err);
-	return failed ? failed : run_findings(run, err);
+	if (failed == SCENARIO_CANNOT)
+		return failed;
+	if (strain_settle(run, step, failed, err))
+		return -1;
+	return run_findings(run, err);
 }
 
 static void note_events(struct run *run, unsigned *told)
@@ -132,10 +142,12 @@ static int run_steps(struct run *run, struct error *err)
 	}
 	tell(run, 'S', "0");
 	run_note(run, "end");
+	if (inject_is_armed() && strain_end(run, err))
+		return -1;
 	return run_end(run, err);
 }
 
-static void apply_options(struct run *run)
+static void prepare_run(struct run *run)
 {
 	const struct scenario *scenario = run->scenario;
 	struct error ignored; /* scenario_check told */
@@ -145,6 +157,9 @@ static void apply_options(struct run *run)
 
 		if (step->verb->run == step_option && !strcmp(step->name, "seed"))
 			step_option(run, step, &ignored);
+		/* It says where a schedule decides, which is not elsewhere then. */
+		if (step->verb->run == step_explore)
+			schedule_window(false);
 	}
 }
 
@@ -165,7 +180,7 @@ static void run_in_child(const struct scenario *scenario, const struct scenario_
 
 	if (!run.out)
 		return;
-	apply_options(&run);
+	prepare_run(&run);
 	seed = host->seed(host->opaque);
 	run.rng.state = seed ^ 0x7363656e6172696f;
 	tell(&run, 'N', "%llu", (unsigned long long)seed);

@@ -31,6 +31,9 @@ struct scenario;
 struct scenario *scenario_parse(const char *file, const char *text, size_t size, struct error *err);
 void scenario_free(struct scenario *scenario);
 const char *scenario_claim(const struct scenario *scenario);
+/* With how many preemptions it is to be explored: 1 unless it says otherwise. */
+#define SCENARIO_PREEMPTIONS_MAX 100u
+unsigned scenario_preemptions(const struct scenario *scenario);
 /* Every verb with its grammar, and what can be expected. */
 void scenario_help(FILE *out);
 

@@ -459,6 +459,31 @@ static int parse_advance(struct words *words, struct step *step)
 	return 0;
 }
 
+static int parse_explore(struct words *words, struct step *step)
+{
+	uint64_t bound = 0;
+
+	if (words_take(words, "end"))
+		return 0;
+	step->flag = words_take(words, "begin");
+	if (!step->flag)
+		return words_fail(words, "explore has a begin and an end");
+	if (!words_peek(words))
+		return 0;
+	if (words_number(words, "the number of preemptions", 0, SCENARIO_PREEMPTIONS_MAX, &bound))
+		return -1;
+	words->scenario->preemptions = (unsigned)bound;
+	return 0;
+}
+
+static int parse_resize(struct words *words, struct step *step)
+{
+	if (words_size(words, &step->number))
+		return -1;
+	step->flag = words_take(words, "anytime");
+	return 0;
+}
+
 static int parse_event(struct words *words, struct step *step)
 {
 	return words_text(words, "the event's text", &step->name);
@@ -550,9 +575,13 @@ const struct verb verbs[] = {
 	DO("lun", "lun PATH TARGET LUN", parse_lun, step_lun, STATE_ANY, "where the following requests go"),
 	DO("fault", "fault KEY=VALUE,...", parse_fault, step_fault, STATE_REQUESTS | STATE_STOPPED | STATE_REFUSED,
 	   "what the device does wrong from here on; fault-after counts from here"),
-	DO("resize", "resize SIZE", parse_disk, step_resize, STATE_REQUESTS, "the disk grows or shrinks"),
+	DO("resize", "resize SIZE [anytime]", parse_resize, step_resize, STATE_REQUESTS,
+	   "the disk grows or shrinks; anytime: not at once, but while the next steps run"),
 	DO("capacity", "capacity", parse_nothing, step_capacity, STATE_RUNNING,
 	   "once nothing moves, the driver says how large the disk is, if need be after a unit attention"),
+	DO("explore", "explore begin [PREEMPTIONS], or explore end", parse_explore, step_explore, STATE_ANY,
+	   "between the two, storhost explore has everything happen in every order, with so many preemptions (1);\n"
+	   "        without them, everywhere"),
 	DO("sleep", "sleep", parse_nothing, step_sleep, STATE_RUNNING, "S3: the adapter is stopped"),
 	DO("hibernate", "hibernate [write [fails \"TEXT\"]]", parse_hibernate, step_sleep, STATE_RUNNING,
 	   "S4: likewise; write: the image that writes the hibernation file takes requests until wake"),

@@ -111,6 +111,25 @@ void trap_region_destroy(void *base)
 			atomic_store(&region->live, false);
 }
 
+void trap_regions_forget(void)
+{
+	struct trap_region *next, *kept = NULL;
+
+	pthread_mutex_lock(&trap.lock);
+	for (struct trap_region *region = atomic_load(&trap.regions); region; region = next) {
+		next = region->next;
+		if (atomic_load(&region->live)) {
+			region->next = kept;
+			kept = region;
+		} else {
+			munmap((void *)region->base, region->size);
+			free(region);
+		}
+	}
+	atomic_store(&trap.regions, kept);
+	pthread_mutex_unlock(&trap.lock);
+}
+
 uintptr_t trap_pc(void)
 {
 	return thread.pc ? thread.pc : thread.resume;
@@ -353,7 +372,7 @@ static void on_watch(int sig, siginfo_t *info, void *context)
 
 	(void)sig;
 	(void)info;
-	if (thread.overdue && thread.overdue() && trap.is_driver_code(fault.pc))
+	if (thread.overdue && thread.overdue() && trap.fatal && trap.is_driver_code(fault.pc))
 		deliver(uc, &fault);
 	errno = saved;
 }

@@ -76,5 +76,7 @@ void *trap_region_create(size_t size, const struct trap_region_ops *ops, void *o
 uintptr_t trap_pc(void);
 /* From here on an access is a TRAP_ACCESS. The address space is not reused. */
 void trap_region_destroy(void *base);
+/* Gives the address space of destroyed regions back. No thread runs driver code, nor will what knew them. */
+void trap_regions_forget(void);
 
 #endif

@@ -63,6 +63,12 @@ unsigned verify_findings(void);
 /* The different findings in order, NULL past the last. */
 const struct finding *verify_finding(unsigned index);
 
+/* Another machine begins: what was found before is forgotten. */
+void verify_clear(void);
+
+/* What is not held against the driver: asked before each report, NULL excuses nothing. */
+extern bool (*verify_excuses)(enum rule rule);
+
 /* What a finding says beside its sentence; each may leave the text empty. */
 struct verify_scene {
 	void (*describe_pc)(uintptr_t pc, char *buf, size_t size);

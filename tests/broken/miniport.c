@@ -255,6 +255,9 @@ static VOID Refuse(PADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb, UCHAR AdditionalSe
 }
 
 static VOID Answer(PADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb, const VOID *Data, ULONG Length) {
+    if (Mistake == BreakDataOverrun) {
+        ((PUCHAR)Srb->DataBuffer)[Srb->DataTransferLength] = 0;
+    }
     if (Srb->DataTransferLength > Length) {
         Srb->DataTransferLength = Length;
     }

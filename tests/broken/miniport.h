@@ -28,6 +28,7 @@ enum {
     BreakConfigVirtual,
     BreakControlList,
     BreakControlTypes,
+    BreakDataOverrun,
     BreakDmaMemory,
     BreakDpcInit,
     BreakDumpCall,

@@ -544,7 +544,7 @@ STORPORT_API VOID NTAPI ScsiPortMoveMemory(PVOID WriteBuffer, PVOID ReadBuffer, 
 
 /* ---- Register and port access: exports that only x86 drivers import; x64 drivers have them inline ---- */
 
-#if defined(_X86_) || defined(STORPORT_HOST)
+#if defined(_X86_) || defined(STORPORT_HOST) || !defined(_WIN32)
 
 STORPORT_API VOID NTAPI StorPortMoveMemory(PVOID Destination, PVOID Source, ULONG Length);
 

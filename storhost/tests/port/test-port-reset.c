@@ -406,6 +406,26 @@ static void a_stopped_adapter_left_nothing_behind(void **state)
 	rig_no_findings();
 }
 
+static uint8_t *uncached;
+
+static void take_uncached(PORT_CONFIGURATION_INFORMATION *config)
+{
+	uncached = StorPortGetUncachedExtension(rig.extension, config, 10000);
+}
+
+static void an_adapter_that_is_freed_gives_its_uncached_memory_back(void **state)
+{
+	(void)state;
+	rig.configure = take_uncached;
+	rig_port();
+	assert_non_null(uncached);
+	assert_true(rig_writable(uncached + 9999));
+	port_stop(rig.port);
+	port_free(rig.port);
+	assert_false(rig_readable(uncached));
+	rig_no_findings();
+}
+
 static void hw_timer(void *extension)
 {
 	(void)extension;
@@ -454,6 +474,7 @@ int main(void)
 		ISOLATED(a_bus_reset_that_is_asked_for_reaches_the_miniport),
 		ISOLATED(a_bus_reset_that_is_asked_for_is_judged_too),
 		ISOLATED(a_stopped_adapter_left_nothing_behind),
+		ISOLATED(an_adapter_that_is_freed_gives_its_uncached_memory_back),
 		ISOLATED(no_timer_of_the_port_outlives_it),
 	};
 

@@ -244,6 +244,48 @@ static void sense_without_check_condition_is_found(void **state)
 	rig_only_findings(RULE_SRB_SENSE, 1);
 }
 
+/* ---- what is not the driver's ---- */
+
+/* One byte beside the data: behind it, or before it where it ends with its page. */
+static void write_beside_the_data(SCSI_REQUEST_BLOCK *srb)
+{
+	const STOR_SCATTER_GATHER_LIST *list = StorPortGetScatterGatherList(rig.extension, srb);
+	uint64_t first = (uint64_t)list->List[0].PhysicalAddress.QuadPart, end = first + list->List[0].Length;
+
+	*(uint8_t *)phys_host(end % PHYS_PAGE ? end : first - 1) = 0;
+	rig_complete(srb, SRB_STATUS_SUCCESS);
+}
+
+static void a_byte_written_beside_the_data_is_found(void **state)
+{
+	(void)state;
+	rig.start_io = write_beside_the_data;
+	rig_port();
+	rig_submit(rig_data_request(0, DIRECTION_IN, 512));
+	assert_int_equal(rig_requests[0].request.srb_status, SRB_STATUS_SUCCESS);
+	rig_only_findings(RULE_DATA_OVERRUN, 1);
+}
+
+static void write_behind_the_sense(SCSI_REQUEST_BLOCK *srb)
+{
+	assert_int_equal(srb->SenseInfoBufferLength, 10);
+	((uint8_t *)srb->SenseInfoBuffer)[10] = 0;
+	rig_complete(srb, SRB_STATUS_SUCCESS);
+}
+
+static void a_byte_written_behind_the_sense_is_found(void **state)
+{
+	struct rig_request *request;
+
+	(void)state;
+	rig.start_io = write_behind_the_sense;
+	rig_port();
+	request = rig_request(0);
+	request->request.sense_cut = 245;
+	rig_submit(request);
+	rig_only_findings(RULE_DATA_OVERRUN, 1);
+}
+
 /* ---- what is gone after a completion ---- */
 
 static struct {
@@ -650,6 +692,8 @@ int main(void)
 		ISOLATED(a_length_may_shrink_but_not_with_busy),
 		ISOLATED(sense_comes_back_with_check_condition),
 		ISOLATED(sense_without_check_condition_is_found),
+		ISOLATED(a_byte_written_beside_the_data_is_found),
+		ISOLATED(a_byte_written_behind_the_sense_is_found),
 		ISOLATED(nothing_of_an_srb_is_left_after_its_completion),
 		ISOLATED(the_device_is_shut_out_by_the_completion_itself),
 		ISOLATED(an_srb_is_not_given_out_again_soon),

@@ -62,6 +62,9 @@ static const char good[] = "# SPDX-License-Identifier: MIT OR Apache-2.0\n"
 			   "lun 1 2 3\n"
 			   "fault fault=stall,fault-after=3\n"
 			   "resize 3T\n"
+			   "explore begin 2\n"
+			   "resize 4T anytime\n"
+			   "explore end\n"
 			   "capacity\n"
 			   "sleep\n"
 			   "hibernate\n"
@@ -106,6 +109,7 @@ static void test_every_verb_is_understood(void **state)
 			fail_msg("no step uses %s", verbs[i].name);
 	}
 	assert_int_equal(scenario->limit, 7);
+	assert_int_equal(scenario_preemptions(scenario), 2);
 	scenario_free(scenario);
 }
 

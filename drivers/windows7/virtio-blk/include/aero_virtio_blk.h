@@ -29,19 +29,21 @@
  *                       |        +-- VblkBeginReset, a fault ----+
  *                       +-- VblkStop --> Changing
  *
- *   Changing ends in Running, Stopped or Failed.
+ *   Changing ends in Running or Failed, if it is a start, or else in Stopped.
  *   any state -- VblkLeave (PnP remove, surprise removal) --> Gone
  *
  *   Found      0, also what a zeroed extension says when HwFindAdapter never ran.
  *              * The device was reset and has no queue; no interrupt is ours.
  *              * No Request is in flight.
- *   Starting   HwInitialize or ScsiRestartAdapter is programming the device.
- *              * No Request is in flight; the ring may be half laid out.
+ *   Changing   HwInitialize or ScsiRestartAdapter is programming the device, or ScsiStopAdapter resets it.
+ *              * The port sends nothing; the ring may be half laid out.
  *   Running    * Ring and device agree on features, size, vectors and addresses; the device has DRIVER_OK.
  *              * No reset is queued. Requests are accepted.
  *   Resetting  A reset was asked for or found necessary, or the adapter is to leave; the DPC or HwResetBus performs it.
  *              * The device may still own Requests. New ones get BUSY, nothing is added or popped.
- *   Stopped    * The device was seen at status 0; no Request is in flight. Extension and ring memory are kept.
+ *   Stopped    * The device was reset, and has lost its power or is about to: no register is touched. A device that
+ *                did not obey is reset again by the restart.
+ *              * The port had drained its queue: no Request is in flight. Extension and ring memory are kept.
  *   Failed     The device refused to stop, or to start again.
  *              * Requests that it may still own stay in the ring and are not returned; new ones get NO_DEVICE.
  *              * A further reset may be tried.
@@ -303,7 +305,8 @@ struct _VBLK_ADAPTER {
     VIRTIO_PCI_QUEUE PciQueue;
     VBLK_LIST ResetQueue; /* SRBs that wait for what the DPC has to do: resets, a removal */
     BOOLEAN RemoveDue;    /* and that is to leave, not to start again */
-    volatile LONG Dpcs;   /* queued or running; each that gives requests back counts VBLK_DPC_RETURNING more */
+    volatile LONG Dpcs;   /* queued or running; each that runs counts VBLK_DPC_RUNNING more */
+    volatile LONG Paused; /* HwAdapterControl or HwInitialize is at work: a DPC does nothing */
     BOOLEAN CapacityTold; /* somebody may know CapacityBlocks: another value is a change */
     VBLK_REASON Untold;   /* noted where the event log is out of reach */
 
@@ -543,7 +546,7 @@ HW_MESSAGE_SIGNALED_INTERRUPT_ROUTINE VblkHwMSInterrupt;
 HW_DPC_ROUTINE VblkDpc;
 
 /* Of Adapter->Dpcs: more than there can be DPCs. */
-#define VBLK_DPC_RETURNING 0x10000
+#define VBLK_DPC_RUNNING 0x10000
 
 /* Queues the DPC, which finds out by itself what there is to do. IRQL: any. */
 VOID VblkQueueDpc(PVBLK_ADAPTER Adapter);
