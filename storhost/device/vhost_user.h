@@ -5,13 +5,13 @@
  *
  * What the driver sees of the function (layout, capabilities, queue size, register faults) is as its options say;
  * features, capacity and limits are the back end's. The rules of registers and of where the ring lies are judged as for
- * the contract device, chains when a doorbell rings; what the back end does with memory is not seen.
+ * the contract device; chains, and what the back end does with memory, are not seen.
  *
  * A back end that dies is looked for again for VHOST_RETURN_S seconds. What it had fetched is lost: the driver sees
  * DEVICE_NEEDS_RESET. A reset is complete when the back end has put down all that it had fetched.
  *
- * Threads: one lock, as in virtio_blk.h. A thread of the device's own waits for the back end; it touches no registers of
- * interrupts but says wake(), so that interrupts come out of step().
+ * Threads: one lock, as in virtio_blk.h. A thread of the device's own waits for the back end; it raises no
+ * interrupts but says wake(), so that they come out of step().
  */
 #ifndef STORHOST_DEVICE_VHOST_USER_H
 #define STORHOST_DEVICE_VHOST_USER_H
