@@ -10,11 +10,12 @@ endef
 
 SECONDS ?= 60
 
-.PHONY: help run test explore faults matrix soak fuzz coverage drivers host docs checks format clean
+.PHONY: help run run-qemu test explore faults matrix soak fuzz coverage drivers host docs checks format clean
 
 
 help:
 	@echo 'make run      real job: a file system written and read through the Windows 7 driver'
+	@echo 'make run-qemu the drivers on QEMU'"'"'s own virtio-blk-pci, in a small guest'
 	@echo 'make test     everything that can be proved here; the last line counts'
 	@echo 'make explore  small scenarios in every order in which processors and device can take turns (minutes)'
 	@echo 'make matrix   every interrupt grant, queue, block size, feature and processor count together'
@@ -33,6 +34,9 @@ help:
 
 run: deps-run drivers-x64-fre host
 	@tools/run.py
+
+run-qemu: deps-guest drivers host
+	@tools/run_qemu.py $(RUN_QEMU)
 
 test: deps-test
 	@ci/test
@@ -84,6 +88,6 @@ clean:
 
 # One installer, one build at a time: each build uses all processors by itself.
 .NOTPARALLEL:
-.PHONY: $(DRIVERS) deps-build deps-run deps-test
-deps-build deps-run deps-test:
+.PHONY: $(DRIVERS) deps-build deps-run deps-guest deps-test
+deps-build deps-run deps-guest deps-test:
 	@tools/install-deps.sh $(@:deps-%=%)

@@ -212,10 +212,26 @@ int port_neighbour(struct port *port, uint64_t times, struct error *err)
 static void unplug(void *opaque)
 {
 	struct port *port = opaque;
+	const struct device_ops *ops = port->device->ops;
 
 	port->unplugged = true;
 	cpu_device_stands(); /* its last access to memory is over */
+	bus_trap(port);
+	if (ops->pulled_out)
+		ops->pulled_out(port->device);
 	interrupt_signal(&port->line.interrupt, false);
+}
+
+static void eject(void *opaque)
+{
+	struct transition *transition = opaque;
+	struct port *port = transition->port;
+	const struct device_ops *ops = port->device->ops;
+
+	port->unplugged = true;
+	bus_trap(port);
+	transition->result = ops->eject ? ops->eject(port->device, transition->err) : 0;
+	unplug(port);
 }
 
 static void removal_over(struct work *work)
@@ -294,8 +310,8 @@ int port_surprise_remove(struct port *port, struct error *err)
 
 	if (!port->started)
 		return 0;
-	if (!cpu_call(0, unplug, port))
-		return error_set(err, "the machine died: %s", cpu_death());
+	if (run_transition(port, eject, false, err))
+		return -1;
 	timer_cancel(&port->removal_timer);
 	if (!port->removal_sent)
 		removal_send(port);
