@@ -8,13 +8,12 @@
 set -u
 export LC_ALL=C
 
-build=(cmake ninja-build clang-19 lld-19 llvm-19 gcc libc6-dev gcc-multilib pkg-config python3
-       libzydis-dev nbdkit-plugin-dev libnbd-dev libssl-dev ntfs-3g-dev)
+build=(cmake ninja-build clang-19 lld-19 llvm-19 mingw-w64-x86-64-dev mingw-w64-i686-dev gcc libc6-dev gcc-multilib
+       pkg-config python3 libzydis-dev nbdkit-plugin-dev libnbd-dev libssl-dev ntfs-3g-dev)
 run=("${build[@]}" nbdkit libnbd-bin python3-libnbd ntfs-3g)
 guest=("${build[@]}" qemu-system-x86 cpio binutils)
 test=("${run[@]}" qemu-system-x86 cpio binutils git libcmocka-dev libclang-rt-19-dev fio clang-format-19 python3-pytest
-      wine wine64
-      sg3-utils libiscsi-bin smartmontools qemu-utils)
+      wine wine64 sg3-utils libiscsi-bin smartmontools qemu-utils)
 
 case "${1:-test}" in
 build) wanted=("${build[@]}") ;;

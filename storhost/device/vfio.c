@@ -213,15 +213,16 @@ static void common_set(struct vfio *vfio, unsigned offset, unsigned width, uint3
 
 static int set_irqs(struct vfio *vfio, unsigned index, uint32_t action, const int *events, unsigned count)
 {
-	struct {
+	union {
 		struct vfio_irq_set head;
-		int32_t fd[VECTORS_MAX];
+		uint8_t bytes[sizeof(struct vfio_irq_set) + VECTORS_MAX * sizeof(int32_t)];
 	} set = { .head = { .index = index, .count = count } };
+	size_t data = events ? count * sizeof(*events) : 0;
 
-	set.head.argsz = (uint32_t)(sizeof(set.head) + (events ? count : 0) * sizeof(set.fd[0]));
+	set.head.argsz = (uint32_t)(sizeof(set.head) + data);
 	set.head.flags = action | (events ? VFIO_IRQ_SET_DATA_EVENTFD : VFIO_IRQ_SET_DATA_NONE);
-	for (unsigned i = 0; events && i < count; i++)
-		set.fd[i] = events[i];
+	if (data)
+		memcpy(set.bytes + sizeof(set.head), events, data);
 	return ioctl(vfio->fd, VFIO_DEVICE_SET_IRQS, &set);
 }
 

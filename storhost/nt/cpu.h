@@ -84,7 +84,8 @@ struct cpu_config {
 /* The processor that runs the calling code; NULL in a front end or device thread. */
 struct cpu *cpu_self(void);
 unsigned cpu_count(void);
-uint64_t cpu_random(void); /* from the machine's generator; on a processor only */
+struct cpu *cpu_at(unsigned index); /* modulo their number */
+uint64_t cpu_random(void);          /* from the machine's generator; on a processor only */
 /* One of count ways to go on, all of them right: 0 to count - 1. On a processor only. */
 unsigned cpu_choose(unsigned count);
 

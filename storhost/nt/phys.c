@@ -115,7 +115,7 @@ static int map_ram(struct error *err)
 	return 0;
 }
 
-static int ram_create(uint64_t bytes, struct error *err)
+static int ram_create(struct error *err)
 {
 	size_t arena_bytes = (size_t)ARENA_PAGES * PHYS_PAGE;
 
@@ -126,7 +126,8 @@ static int ram_create(uint64_t bytes, struct error *err)
 	ram.free_list = calloc(ram.pages, sizeof(*ram.free_list));
 	ram.arena_page = calloc(ARENA_PAGES, sizeof(*ram.arena_page));
 	if (ram.host == MAP_FAILED || ram.arena == MAP_FAILED || !ram.use || !ram.free_list || !ram.arena_page)
-		return error_set(err, "cannot map the simulated memory of %llu bytes", (unsigned long long)bytes);
+		return error_set(err, "cannot map the simulated memory of %llu bytes",
+				 (unsigned long long)ram.pages * PHYS_PAGE);
 	return 0;
 }
 
@@ -137,7 +138,7 @@ static int start(uint64_t bytes, const uint64_t *places, bool physical, uint64_t
 	ram.per_range = (uint32_t)(bytes / PHYS_PAGE / RANGES);
 	ram.pages = ram.per_range * RANGES;
 	ram.run_start = ram.per_range / 8 * 7;
-	if (ram_create(bytes, err))
+	if (ram_create(err))
 		return -1;
 	phys_restart(seed);
 	return 0;

@@ -192,7 +192,7 @@ static bool device_expects(void *opaque)
 	const struct port *port = opaque;
 
 	for (unsigned i = 0; i < port->slot_count; i++) {
-		if (__atomic_load_n(&port->slots[i].state, __ATOMIC_ACQUIRE) == SLOT_STARTED)
+		if (port->slots[i].state == SLOT_STARTED)
 			return true;
 	}
 	return false;

@@ -226,7 +226,6 @@ const char *callback_name(enum callback callback);
 struct port *port_of(const void *extension, uintptr_t pc);
 /* The one that DriverEntry is running for. */
 extern struct port *port_loading;
-extern bool port_debug_print; /* print what StorPortDebugPrint gets */
 
 #define CALLER ((uintptr_t)__builtin_return_address(0))
 /* At the head of every export: judge the call, then let others run. */

@@ -209,9 +209,9 @@ int port_neighbour(struct port *port, uint64_t times, struct error *err)
 							 : error_set(err, "the driver did not return: %s", cpu_death());
 }
 
-static void unplug(void *opaque)
+/* Nobody answers any more. */
+static void unplug(struct port *port)
 {
-	struct port *port = opaque;
 	const struct device_ops *ops = port->device->ops;
 
 	port->unplugged = true;
@@ -228,8 +228,6 @@ static void eject(void *opaque)
 	struct port *port = transition->port;
 	const struct device_ops *ops = port->device->ops;
 
-	port->unplugged = true;
-	bus_trap(port);
 	transition->result = ops->eject ? ops->eject(port->device, transition->err) : 0;
 	unplug(port);
 }
