@@ -46,7 +46,8 @@ def play_in(directory, script, *arguments, prelude="", boot=20, test=20, **what)
     scene = directory / "play.json"
     scene.write_text(json.dumps({"script": script, "words": str(directory / "words.json"), **what}), encoding="utf-8")
     result = run(directory / "out", "--qemu-system", FAKE, "--no-disk-image", "--boot-timeout", boot,
-                 "--test-timeout", test, *arguments, "--", "-kernel", "k", prelude=prelude, environment={"FAKE_QEMU": str(scene)})
+                 "--test-timeout", test, *arguments, "--", "-kernel", "k", prelude=prelude,
+                 environment={"FAKE_QEMU": str(scene)})
     assert not left_over(directory), "a process was left behind"
     return result
 

@@ -20,7 +20,9 @@ import time
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 BUILT = REPOSITORY / "build" / "guest"
 OUT = REPOSITORY / "out"
+HARNESS = REPOSITORY / "drivers" / "windows7" / "tests" / "host-harness" / "invoke_aero_virtio_win7_tests.py"
 QEMU = "qemu-system-x86_64"
+MACHINE, IOMMU = "q35,kernel-irqchip=split", "intel-iommu,intremap=on,aw-bits=48"
 MIB = 1 << 20
 
 # Debian's packages, which are unpacked and not installed: a kernel package sets up the boot of the machine it is on.
@@ -292,10 +294,10 @@ class Guest:
         return whole
 
     def _command(self, kernel, initramfs, append):
-        words = [QEMU, "-display", "none", "-nodefaults", "-no-reboot", "-machine", "q35,kernel-irqchip=split",
+        words = [QEMU, "-display", "none", "-nodefaults", "-no-reboot", "-machine", MACHINE,
                  "-accel", self.accelerator, "-m", str(MEMORY_MIB), "-kernel", str(kernel), "-initrd", str(initramfs),
                  "-append", f"{command_line(RESERVED_AT)} {append}",
-                 "-device", "intel-iommu,intremap=on,aw-bits=48",
+                 "-device", IOMMU,
                  "-chardev", f"file,id=serial,path={self.serial}", "-serial", "chardev:serial",
                  "-chardev", f"socket,id=control,path={self._path('control')},server=on,wait=off",
                  "-serial", "chardev:control",
@@ -381,6 +383,16 @@ def all_functions(devices):
     for device in devices:
         yield device
         yield from all_functions(device.get("pci_bridge", {}).get("devices", ()))
+
+
+def harness_words(image, settings, *options):
+    """The host harness (drivers/windows7/tests/host-harness) on the guest's own selftest: settings are the latter's."""
+    kernel, initramfs = image
+    words = [HARNESS, "--no-disk-image", "--machine", MACHINE, "--accel", accelerator(kernel), "--memory-mib", 1024,
+             "--smp", 1, "--blank-disk-mib", 64, *options,
+             "--", "-kernel", kernel, "-initrd", initramfs, "-append", f"{command_line(LOW_AT)} {settings}",
+             "-device", IOMMU]
+    return [str(word) for word in words]
 
 
 def main():

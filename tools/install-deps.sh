@@ -12,8 +12,8 @@ build=(cmake ninja-build clang-19 lld-19 llvm-19 mingw-w64-x86-64-dev mingw-w64-
        pkg-config python3 libzydis-dev nbdkit-plugin-dev libnbd-dev libssl-dev ntfs-3g-dev)
 run=("${build[@]}" nbdkit libnbd-bin python3-libnbd ntfs-3g)
 guest=("${build[@]}" qemu-system-x86 cpio binutils)
-test=("${run[@]}" qemu-system-x86 qemu-system-common cpio binutils git libcmocka-dev libclang-rt-19-dev fio
-      clang-format-19 python3-pytest wine wine64 sg3-utils libiscsi-bin smartmontools qemu-utils)
+test=("${run[@]}" git libcmocka-dev libclang-rt-19-dev fio clang-format-19 python3-pytest wine wine64 sg3-utils
+      libiscsi-bin smartmontools qemu-utils qemu-system-common qemu-system-x86 cpio binutils)
 
 case "${1:-test}" in
 build) wanted=("${build[@]}") ;;

@@ -8,6 +8,7 @@ import argparse
 import dataclasses
 import pathlib
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -50,6 +51,7 @@ CHANCE = ("reorder", "batch", "outstanding")  # of a device that works when it l
 # Scenarios that are about the contract device itself, or need what QEMU's cannot have, though their words say nothing.
 INAPPLICABLE = {
     "test-the-diagnostic-query-counts": "expects exactly the features of the contract device",
+    "test-few-doorbells-for-many-requests": "expects the pace of storhost's device",
     "test-a-dump-needs-no-interrupt": "QEMU sends the first interrupt after a reset whatever used_event says",
 }
 
@@ -381,13 +383,13 @@ def judge_msix(run, seen):
                    f"MSI-X {'was' if enabled else 'was never'} enabled according to QEMU")
 
 
-def run_selftest(image, architecture):
-    """Its lines."""
-    disk = guest.Disk(properties=dict(PLATFORM))
-    with guest.Guest(image, guest.BUILT / "selftest", [disk], None, deadline=180,
-                     append=f"aero.arch={architecture} aero.memory={guest.RESERVED_MIB} aero.expect-msi=1") as machine:
-        said = machine.wait().replace("\r", "")
-    return re.findall(r"^(?:AERO_VIRTIO_SELFTEST|virtio-blk-).*", said, re.MULTILINE)
+def run_harness(image, architecture):
+    """Whether the guest's selftest passes by the host harness, whose lines are printed."""
+    settings = f"aero.arch={architecture} aero.build=chk aero.expect-msi=1 aero.resize=1 aero.reset=1"
+    words = guest.harness_words(image, settings, "--output", guest.BUILT / f"harness-{architecture}",
+                                "--virtio-blk-vectors", 2, "--qemu-preflight-pci", "--require-virtio-blk-msix",
+                                "--with-blk-resize", "--with-blk-reset", "--boot-timeout", 180, "--test-timeout", 180)
+    return subprocess.run(words, stdin=subprocess.DEVNULL, timeout=400).returncode == 0
 
 
 def parse_arguments():
@@ -420,9 +422,9 @@ def main():
     verdicts = {verdict: sum(one.verdict == verdict for one in outcomes) for verdict in ("PASS", "FAIL", "SKIP")}
     print(f"{verdicts['PASS']} passed, {verdicts['FAIL']} failed, {verdicts['SKIP']} skipped; "
           f"{len(reasons)} scenarios do not apply (--reasons)")
-    lines = run_selftest(image, "x86") and run_selftest(image, "x64")
-    print("\n".join(lines))
-    return 1 if verdicts["FAIL"] or lines[-1:] != ["AERO_VIRTIO_SELFTEST|RESULT|PASS"] else 0
+    sys.stdout.flush()
+    passed = [run_harness(image, architecture) for architecture in reversed(architectures)]
+    return 1 if verdicts["FAIL"] or not all(passed) else 0
 
 
 if __name__ == "__main__":

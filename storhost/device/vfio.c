@@ -389,6 +389,7 @@ static uint64_t vfio_bar_read(struct device *dev, unsigned bar, uint64_t offset,
 	struct vfio *vfio = vfio_of(dev);
 	struct entry *entry;
 	unsigned word;
+	uint64_t value;
 
 	if (bar >= BARS)
 		return ~0ull;
@@ -396,9 +397,12 @@ static uint64_t vfio_bar_read(struct device *dev, unsigned bar, uint64_t offset,
 	if (entry)
 		return entry->word[word];
 	__atomic_add_fetch(&vfio->stats.mmio_reads, 1, __ATOMIC_RELAXED);
-	if (is_at(&vfio->isr, bar, offset))
+	value = region_read(vfio, &vfio->bar[bar], offset, width);
+	if (is_at(&vfio->isr, bar, offset)) {
 		count(&vfio->stats.isr_reads);
-	return region_read(vfio, &vfio->bar[bar], offset, width);
+		vfio_intx_served(dev); /* which takes the line down, as the read did */
+	}
+	return value;
 }
 
 static void vfio_bar_write(struct device *dev, unsigned bar, uint64_t offset, unsigned width, uint64_t value)
