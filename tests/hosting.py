@@ -38,8 +38,8 @@ SOCKET_NAME_LIMIT = 107  # bytes, of struct sockaddr_un
 
 
 def options(**values):
-    """Keyword arguments as storhost's options: interrupts="intx" is --interrupts intx."""
-    return [word for name, value in values.items() for word in (f"--{name}", str(value))]
+    """Keyword arguments as storhost's options: interrupts="intx" is --interrupts intx; None is none."""
+    return [word for name, value in values.items() if value is not None for word in (f"--{name}", str(value))]
 
 
 def run(*command, timeout=DEADLINE):

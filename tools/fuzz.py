@@ -6,6 +6,8 @@ The last line is the verdict. An input that shows a finding is kept in build/fuz
 printed. With --keep the corpora in tests/corpus become those of the fewest inputs that reach what was reached.
 """
 import argparse
+import concurrent.futures
+import os
 import pathlib
 import re
 import shutil
@@ -77,6 +79,13 @@ def fuzz_driver(storhost, driver, seconds):
     return good
 
 
+def drivers():
+    for architecture, name in (("x64", "storhost"), ("x86", "storhost-x86")):
+        for kind in ("", "chk"):
+            yield (OUT / "drivers" / "windows7" / "virtio-blk" / architecture / kind / "aero_virtio_blk.sys",
+                   OUT / "bin" / name)
+
+
 def keep():
     for target in corpus.TARGETS:
         merged = WORK / f"{target}-merged"
@@ -90,15 +99,16 @@ def keep():
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=60, help="for each target and each driver (60)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="so many at once (one per processor)")
     parser.add_argument("--keep", action="store_true", help="make the corpora anew from what was found")
     parser.add_argument("target", nargs="*", help="some targets only, and no driver by seed")
     arguments = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
-    good = [fuzz_target(target, arguments.seconds) for target in arguments.target or corpus.TARGETS]
-    for architecture, name in (("x64", "storhost"), ("x86", "storhost-x86")):
-        for kind in ("", "chk") if not arguments.target else ():
-            driver = OUT / "drivers" / "windows7" / "virtio-blk" / architecture / kind / "aero_virtio_blk.sys"
-            good.append(fuzz_driver(OUT / "bin" / name, driver, arguments.seconds))
+    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+        work = [pool.submit(fuzz_target, target, arguments.seconds) for target in arguments.target or corpus.TARGETS]
+        for driver, storhost in drivers() if not arguments.target else ():
+            work.append(pool.submit(fuzz_driver, storhost, driver, arguments.seconds))
+        good = [job.result() for job in work]
     if arguments.keep:
         keep()
     print("no finding" if all(good) else f"{good.count(False)} of {len(good)} have findings")

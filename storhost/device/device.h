@@ -37,6 +37,7 @@ struct device_memory {
 	void *host;
 	int fd;
 	uint64_t offset;
+	bool physical; /* addr is what the bus of the machine that storhost runs on has there, too */
 };
 
 /*
@@ -68,6 +69,8 @@ struct device_bus {
 	 */
 	const struct device_memory *memory;
 	unsigned memory_count;
+	/* Whether the driver has requests that it has not given back; NULL: nobody knows. */
+	bool (*expects)(void *opaque);
 };
 
 /* Counters, never reset, each its number or DEVICE_UNCOUNTED. Read them when the device is quiet. */
@@ -111,19 +114,35 @@ struct device_ops {
 
 	/* What follows may be NULL. */
 
+	/* What its options ask for, which is for somebody else to say, and is not so; NULL: nothing. */
+	const char *(*lacks)(struct device *dev);
 	/* The bus is there: called by each device_attach, of which the last one holds. */
 	int (*attached)(struct device *dev, struct error *err);
 	/*
 	 * Whether somebody outside of the machine works for it just now, so that wake() may come by itself. While that
-	 * is so and nobody in the machine can run, the machine's time passes as real time does, instead of jumping to
-	 * the next timer. False once nothing is to be expected, or the machine never rests.
+	 * is so and nobody in the machine can run, the machine's time passes with the real one, instead of jumping to the
+	 * next timer. False once nothing is to be expected, or the machine never rests.
 	 */
 	bool (*busy)(struct device *dev);
+	/* It was pulled out: from the return on it reaches no memory. power_cycle comes before it is there again. */
+	void (*pulled_out)(struct device *dev);
 	/* What goes wrong from now on, by the keys fault… of the contract device. NULL: nothing ever does. */
 	int (*fault)(struct device *dev, const char *spec, struct error *err);
 	bool every_fault; /* it can have any fault that the contract device can */
 	/* The medium has that size from now on, and the driver is told. */
 	int (*resize)(struct device *dev, uint64_t bytes, struct error *err);
+	/*
+	 * Lays [offset, offset+length) of a BAR over the pages at `at`, so that accesses there reach it without bar_read
+	 * and bar_write. False: they do not.
+	 */
+	bool (*bar_map)(struct device *dev, unsigned bar, uint64_t offset, uint64_t length, void *at);
+	/* Before pulled_out, where somebody can do it: it leaves its slot, in the middle of whatever it does. */
+	int (*eject)(struct device *dev, struct error *err);
+	/*
+	 * INTA# was served. For a device whose line can be seen to rise but not to fall: it takes the line down, and
+	 * raises it again if it is still up.
+	 */
+	void (*intx_served)(struct device *dev);
 };
 
 struct device {

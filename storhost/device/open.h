@@ -24,8 +24,13 @@ struct device_kind {
 	const char *place, *meaning;
 	bool path;     /* place is a file name, which is kept absolute */
 	bool own_disk; /* it brings its medium: no disk is made or opened for it */
+	bool forgets;  /* lost power may take back what was not flushed, for all that is known */
+	/* Changes the contract device's options to those that the kind begins with; may be NULL. */
+	void (*defaults)(struct device_choice *choice);
 	/* Takes options, as device_parse. NULL: there are none. */
 	int (*parse)(struct device_choice *choice, const char *options, struct error *err);
+	/* Whether open can succeed, as far as that can be told without a disk; NULL: yes. */
+	int (*check)(const struct device_choice *choice, struct error *err);
 	/* disk: NULL where there is none. NULL and a sentence if it cannot be had. */
 	struct device *(*open)(const struct device_choice *choice, const char *disk, struct error *err);
 };
@@ -35,12 +40,15 @@ struct device_choice {
 	char place[DEVICE_PLACE_MAX];
 	char words[DEVICE_WORDS_MAX];    /* options in the order in which they came, for a kind that hands them on */
 	struct virtio_blk_options model; /* options of the contract device, and of what a kind shares with it */
+	uint64_t wanted;                 /* features without which the device is not what was asked for */
 };
 
 /* The contract device. */
 void device_defaults(struct device_choice *choice);
 /* 0; DEVICE_CANNOT; or -1 for what is not understood. With the choice as it was unless 0, and a sentence. */
 int device_parse(struct device_choice *choice, const char *spec, struct error *err);
+/* Whether the device is there; device_create may fail all the same. */
+int device_check(const struct device_choice *choice, struct error *err);
 struct device *device_create(const struct device_choice *choice, const char *disk, struct error *err);
 /* The device has so many MSI messages unless its options say something else; for kinds that can. */
 void device_offer_msi(struct device_choice *choice, unsigned messages);

@@ -31,8 +31,6 @@
 #define QUEUE 0u
 /* Bytes moved between the medium and the guest at a time. */
 #define CHUNK (256u * 1024)
-/* Where the MSI-X structures lie when they share the regions' BAR: in its last 2 KiB. See place_msix. */
-#define MSIX_SHARED_BYTES 0x800u
 #define BAD_STATUS 0x55
 #define GROWTH (1u << 20) /* bytes */
 #define DELAY_STEPS 1000u
@@ -103,7 +101,7 @@ static struct vring *live(struct virtio_blk *blk)
 
 /* Device configuration */
 
-static unsigned blk_config_field(unsigned offset)
+unsigned virtio_blk_config_field(unsigned offset)
 {
 	static const uint8_t width[sizeof(struct virtio_blk_config)] = {
 		[offsetof(struct virtio_blk_config, capacity)] = 4,
@@ -139,7 +137,7 @@ static unsigned blk_config_field(unsigned offset)
 }
 
 /* [virtio 5.2.4] */
-static bool blk_config_wide(unsigned offset)
+bool virtio_blk_config_wide(unsigned offset)
 {
 	return offset < offsetof(struct virtio_blk_config, size_max);
 }
@@ -248,8 +246,8 @@ static bool blk_stop(void *opaque)
 
 static const struct virtio_pci_type blk_type = {
 	.config_length = sizeof(struct virtio_blk_config),
-	.config_field = blk_config_field,
-	.config_wide = blk_config_wide,
+	.config_field = virtio_blk_config_field,
+	.config_wide = virtio_blk_config_wide,
 	.config_read = blk_config_read,
 	.config_write = blk_config_write,
 	.negotiated = blk_negotiated,
@@ -1260,57 +1258,6 @@ static int open_disk(struct virtio_blk *blk, const char *path, struct error *err
 	return 0;
 }
 
-static bool is_power_of_two(uint64_t value)
-{
-	return value && (value & (value - 1)) == 0;
-}
-
-/*
- * MSI-X structures that share the regions' BAR take its last 2 KiB, table first: above all four regions, on
- * the page of the device configuration, which nobody touches while requests run. Otherwise they have a BAR of
- * their own, half of it table, half pending bits, of 4 KiB or as much more as the table needs.
- */
-static int place_msix(struct virtio_pci_options *p, struct error *err)
-{
-	uint64_t length = 4096;
-
-	if (!p->msix_vectors)
-		return 0;
-	if (p->msix_bar == p->bar) {
-		p->msix_table = (uint32_t)(p->bar_length - MSIX_SHARED_BYTES);
-		p->msix_pba = p->msix_table + MSIX_SHARED_BYTES / 2;
-		if (PCI_MSIX_TABLE_BYTES(p->msix_vectors) > MSIX_SHARED_BYTES / 2)
-			return error_set(err, "msix-vectors=%u: BAR%u has room for %u", p->msix_vectors, p->bar,
-					 MSIX_SHARED_BYTES / 2 / 16);
-		return 0;
-	}
-	if (p->bar_kind != PCI_BAR_MEMORY32 && p->msix_bar == p->bar + 1)
-		return error_set(err, "bar=%u: BAR%u would be its upper half, and the MSI-X table lies there", p->bar,
-				 p->msix_bar);
-	while (length < 2 * PCI_MSIX_TABLE_BYTES(p->msix_vectors))
-		length *= 2;
-	p->msix_bar_length = length;
-	p->msix_table = 0;
-	p->msix_pba = (uint32_t)(length / 2);
-	return 0;
-}
-
-/* What the text form lets through and no PCI function can be. */
-static int complete_options(struct virtio_blk_options *o, struct error *err)
-{
-	struct virtio_pci_options *p = &o->pci;
-
-	if (!is_power_of_two(p->bar_length))
-		return error_set(err, "bar0-length=0x%llx is not a power of two", (unsigned long long)p->bar_length);
-	if (p->msi_vectors && !is_power_of_two(p->msi_vectors))
-		return error_set(err, "msi=%u is not a power of two", p->msi_vectors);
-	if (p->bar_kind != PCI_BAR_MEMORY32 && p->bar == PCI_BARS - 1)
-		return error_set(err, "bar=5: a 64-bit BAR needs the one behind it");
-	if (o->read_only)
-		p->features |= VIRTIO_FEATURE(VIRTIO_BLK_F_RO);
-	return place_msix(p, err);
-}
-
 static int add_cache(struct virtio_blk *blk, struct error *err)
 {
 	if (!blk->options.volatile_percent)
@@ -1324,7 +1271,9 @@ struct device *virtio_blk_create(const struct virtio_blk_options *o, const char 
 	struct virtio_blk_options complete = *o;
 	struct virtio_blk *blk;
 
-	if (complete_options(&complete, err))
+	if (complete.read_only)
+		complete.pci.features |= VIRTIO_FEATURE(VIRTIO_BLK_F_RO);
+	if (virtio_pci_complete(&complete.pci, err))
 		return NULL;
 	blk = calloc(1, sizeof(*blk) + complete.outstanding * sizeof(blk->request[0]));
 	if (!blk) {

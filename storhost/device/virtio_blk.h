@@ -95,6 +95,10 @@ void virtio_blk_help(FILE *out);
  */
 struct device *virtio_blk_create(const struct virtio_blk_options *o, const char *disk_path, struct error *err);
 
+/* The structure's fields, for struct virtio_pci_type. */
+unsigned virtio_blk_config_field(unsigned offset);
+bool virtio_blk_config_wide(unsigned offset);
+
 /* Changes what goes wrong from now on: `after` counts requests from here. */
 void virtio_blk_set_fault(struct device *dev, enum virtio_blk_fault fault, uint32_t after, uint32_t every);
 

@@ -15,6 +15,8 @@
 	 VIRTIO_STATUS_DEVICE_NEEDS_RESET | VIRTIO_STATUS_FAILED)
 /* Table entry numbers end here. [virtio 4.1.5.1.2] */
 #define VECTOR_MAX 0x7FF
+/* Where the MSI-X structures lie when they share the regions' BAR: in its last 2 KiB. See place_msix. */
+#define MSIX_SHARED_BYTES 0x800u
 
 struct field {
 	uint8_t offset;
@@ -526,7 +528,7 @@ static uint16_t confirm_vector(struct virtio_pci *vp, uint16_t vector)
 	return vector;
 }
 
-static bool is_power_of_two(uint32_t value)
+static bool is_power_of_two(uint64_t value)
 {
 	return value && (value & (value - 1)) == 0;
 }
@@ -1013,4 +1015,47 @@ void virtio_pci_config_write(struct virtio_pci *vp, unsigned offset, unsigned wi
 	if (through_window(vp, offset, width, &cap))
 		region_write(vp, cap.bar, cap.offset, cap.length,
 			     pci_config_read(&vp->pci, vp->window + sizeof(cap), cap.length));
+}
+
+/* Options */
+
+/*
+ * MSI-X structures that share the regions' BAR take its last 2 KiB, table first: above all four regions, on
+ * the page of the device configuration, which nobody touches while requests run. Otherwise they have a BAR of
+ * their own, half of it table, half pending bits, of 4 KiB or as much more as the table needs.
+ */
+static int place_msix(struct virtio_pci_options *p, struct error *err)
+{
+	uint64_t length = 4096;
+
+	if (!p->msix_vectors)
+		return 0;
+	if (p->msix_bar == p->bar) {
+		p->msix_table = (uint32_t)(p->bar_length - MSIX_SHARED_BYTES);
+		p->msix_pba = p->msix_table + MSIX_SHARED_BYTES / 2;
+		if (PCI_MSIX_TABLE_BYTES(p->msix_vectors) > MSIX_SHARED_BYTES / 2)
+			return error_set(err, "msix-vectors=%u: BAR%u has room for %u", p->msix_vectors, p->bar,
+					 MSIX_SHARED_BYTES / 2 / 16);
+		return 0;
+	}
+	if (p->bar_kind != PCI_BAR_MEMORY32 && p->msix_bar == p->bar + 1)
+		return error_set(err, "bar=%u: BAR%u would be its upper half, and the MSI-X table lies there", p->bar,
+				 p->msix_bar);
+	while (length < 2 * PCI_MSIX_TABLE_BYTES(p->msix_vectors))
+		length *= 2;
+	p->msix_bar_length = length;
+	p->msix_table = 0;
+	p->msix_pba = (uint32_t)(length / 2);
+	return 0;
+}
+
+int virtio_pci_complete(struct virtio_pci_options *p, struct error *err)
+{
+	if (!is_power_of_two(p->bar_length))
+		return error_set(err, "bar0-length=0x%llx is not a power of two", (unsigned long long)p->bar_length);
+	if (p->msi_vectors && !is_power_of_two(p->msi_vectors))
+		return error_set(err, "msi=%u is not a power of two", p->msi_vectors);
+	if (p->bar_kind != PCI_BAR_MEMORY32 && p->bar == PCI_BARS - 1)
+		return error_set(err, "bar=5: a 64-bit BAR needs the one behind it");
+	return place_msix(p, err);
 }

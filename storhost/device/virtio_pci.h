@@ -152,6 +152,8 @@ struct virtio_pci {
 	struct virtio_pci_queue queue[VIRTIO_PCI_QUEUES];
 };
 
+/* Refuses what the text form lets through and no PCI function can be, and places the MSI-X structures. */
+int virtio_pci_complete(struct virtio_pci_options *options, struct error *err);
 /* bus, stats, type and opaque outlive the transport. -1: no memory. */
 int virtio_pci_init(struct virtio_pci *vp, const struct virtio_pci_options *options, const struct virtio_pci_type *type,
 		    void *opaque, const struct device_bus *bus, struct device_stats *stats);

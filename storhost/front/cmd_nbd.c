@@ -58,7 +58,7 @@ static int parse_option(struct nbd_arguments *arguments, const char *name, const
 		return add_parameter(arguments, name, value);
 	}
 	known = machine_option(&arguments->machine, name, value, &err);
-	if (known < 0)
+	if (known < 0 || known == MACHINE_CANNOT)
 		return cli_fail(NULL, &err);
 	if (known > 0)
 		return cli_usage("there is no option --%s", name);

@@ -33,7 +33,7 @@ static int parse_option(struct run_arguments *arguments, const char *name, const
 	struct error err;
 	int known = machine_option(&arguments->machine, name, value, &err);
 
-	if (known < 0)
+	if (known < 0 || known == MACHINE_CANNOT)
 		return cli_fail(NULL, &err);
 	return known ? cli_usage("there is no option --%s", name) : 0;
 }
@@ -70,7 +70,8 @@ static int load_all(struct run_arguments *arguments)
 {
 	struct error err;
 
-	if (machine_check_driver(&arguments->machine, &arguments->checked, &err))
+	if (machine_check_driver(&arguments->machine, &arguments->checked, &err) ||
+	    device_check(&arguments->machine.device, &err))
 		return cli_fail(NULL, &err);
 	for (int i = 0; i < arguments->count; i++) {
 		arguments->scenarios[i] = hosted_load(&arguments->machine, arguments->files[i], &err);

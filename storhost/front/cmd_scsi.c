@@ -116,7 +116,7 @@ static int parse_option(struct scsi_arguments *arguments, const char *name, cons
 	if (!strcmp(name, "then"))
 		return parse_then(arguments, value);
 	known = machine_option(&arguments->machine, name, value, &err);
-	if (known < 0)
+	if (known < 0 || known == MACHINE_CANNOT)
 		return cli_fail(NULL, &err);
 	return known ? cli_usage("there is no option --%s", name) : 0;
 }

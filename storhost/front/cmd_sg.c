@@ -38,7 +38,7 @@ static int parse_option(struct sg_arguments *arguments, const char *name, const 
 		return 0;
 	}
 	known = machine_option(&arguments->machine, name, value, &err);
-	if (known < 0)
+	if (known < 0 || known == MACHINE_CANNOT)
 		return cli_fail(NULL, &err);
 	return known ? cli_usage("there is no option --%s", name) : 0;
 }
@@ -165,7 +165,7 @@ static int serve(const struct sg_arguments *arguments, struct machine *machine, 
 	struct error err;
 	int status = 0;
 
-	if (sg_server_start(machine->port, listener, &server, &err)) {
+	if (sg_server_start(machine->port, machine->device, listener, &server, &err)) {
 		close(listener);
 		return cli_fail(NULL, &err);
 	}

@@ -8,6 +8,12 @@
 
 #define FILE_MAX (1u << 20) /* a longer file is refused by the parser */
 
+/* What the device has not, in a scenario's words. */
+static int told(int failed)
+{
+	return failed == MACHINE_CANNOT ? SCENARIO_CANNOT : failed;
+}
+
 static int host_option(void *opaque, const char *name, const char *value, struct error *err)
 {
 	struct hosted *hosted = opaque;
@@ -42,18 +48,20 @@ static int host_start(void *opaque, const char *disk, struct error *err)
 	}
 	hosted->started = true;
 	hosted->options.disk = disk;
-	return machine_start(&hosted->machine, &hosted->options, err);
+	return told(machine_start(&hosted->machine, &hosted->options, err));
 }
 
 static int host_dump(void *opaque, const char *disk, bool crash, struct error *err)
 {
 	struct hosted *hosted = opaque;
+	int failed;
 
 	if (!hosted->started) {
 		hosted->started = true;
 		hosted->options.disk = disk;
-		if (machine_power_on(&hosted->machine, &hosted->options, err))
-			return -1;
+		failed = machine_power_on(&hosted->machine, &hosted->options, err);
+		if (failed)
+			return told(failed);
 	}
 	hosted->dumping = !machine_dump(&hosted->machine, &hosted->options, crash, err);
 	return hosted->dumping ? 0 : -1;
@@ -97,10 +105,9 @@ static void host_end(void *opaque)
 	machine_free(&hosted->machine);
 }
 
-/* What the device has not, in a scenario's words. */
-static int told(int failed)
+static void host_quit(void *opaque)
 {
-	return failed == MACHINE_CANNOT ? SCENARIO_CANNOT : failed;
+	machine_abandon(&((struct hosted *)opaque)->machine);
 }
 
 static int host_fault(void *opaque, const char *spec, struct error *err)
@@ -150,6 +157,7 @@ void hosted_init(struct hosted *hosted, const struct machine_options *options, b
 		.dump_port = host_dump_port,
 		.stop = host_stop,
 		.end = host_end,
+		.quit = host_quit,
 		.fault = host_fault,
 		.resize = host_resize,
 		.forgets = host_forgets,

@@ -10,6 +10,7 @@
 #include "device/open.h"
 #include "disk/disk.h"
 #include "front/json.h"
+#include "nt/phys.h"
 #include "port/port.h"
 
 struct machine_options {
@@ -17,7 +18,7 @@ struct machine_options {
 	struct device_choice device;
 	struct port_options port;
 	struct cpu_config cpus;
-	uint64_t ram; /* bytes */
+	uint64_t ram, memory_at[PHYS_RANGES]; /* bytes; physical memory for it: phys_start_at */
 };
 
 struct machine {
@@ -49,11 +50,12 @@ void machine_help(FILE *out);
 int machine_check(const struct machine_options *options, struct error *err);
 /* The same for the driver alone. *checked: whether it is a checked build. */
 int machine_check_driver(const struct machine_options *options, bool *checked, struct error *err);
+/* -1; or MACHINE_CANNOT: the device is not what its options ask for. */
 int machine_start(struct machine *machine, const struct machine_options *options, struct error *err);
 /* Disables the device, whose driver is stopped and unloaded, in a machine that goes on; and enables it again. */
 void machine_disable(struct machine *machine);
 int machine_enable(struct machine *machine, const struct machine_options *options, struct error *err);
-/* The computer without a driver; machine_enable may follow. */
+/* The computer without a driver, as machine_start; machine_enable may follow. */
 int machine_power_on(struct machine *machine, const struct machine_options *options, struct error *err);
 /*
  * The driver's dump image is started: after a crash, which finds the machine wherever it is, or for hibernation, after
@@ -66,6 +68,9 @@ int machine_fault(struct machine *machine, const char *spec, struct error *err);
 int machine_resize(struct machine *machine, uint64_t bytes, struct error *err);
 /* Stops what runs. Safe on a machine that started only partly, or died. */
 void machine_stop(struct machine *machine);
+
+/* The process ends with the machine as it is: what works for its device outside is told so. */
+void machine_abandon(struct machine *machine);
 
 /* Members of an open JSON object: seed, limits, counters, events, findings. Call it before machine_stop's free. */
 void machine_report(const struct machine *machine, struct json *json);

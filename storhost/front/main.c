@@ -25,6 +25,8 @@ static const struct cli_command commands[] = {
 	{ "sg", "FILE --disk IMAGE [--socket PATH] [-- COMMAND...]", "lets Linux's SCSI tools reach the hosted driver",
 	  cmd_sg },
 	{ "rules", "[RULE] [--json|--markdown]", "the rules that a driver is held to, or one of them", cmd_rules },
+	{ "conform", "[--device SPEC] [--disk IMAGE] [--allow CLAUSE,...] [--json]",
+	  "what a device, without a driver, is by the contract", cmd_conform },
 	{ "nbd", "FILE --disk IMAGE --socket PATH", "serves the hosted driver's disk to NBD clients", cmd_nbd },
 };
 

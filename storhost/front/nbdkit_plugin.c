@@ -44,9 +44,9 @@ static int plugin_config(const char *key, const char *value)
 		return machine_option(&options, key, path, &err);
 	}
 	known = machine_option(&options, key, value, &err);
-	if (known < 0)
+	if (known < 0 || known == MACHINE_CANNOT)
 		nbdkit_error("%s", err.text);
-	if (known > 0)
+	else if (known)
 		nbdkit_error("there is no parameter %s", key);
 	return known ? -1 : 0;
 }

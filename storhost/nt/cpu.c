@@ -20,6 +20,11 @@
 #define FIBER_STACK (512u << 10)
 #define STACK_GUARD 4096u
 #define IDLE_TICK_US 2000u
+/*
+ * A second of the machine's in so many real ones while it waits for somebody outside: a host that is busy with other
+ * things must not look like a device that has stalled.
+ */
+#define OUTSIDE_SLOWNESS 8u
 /* A machine in which nothing has moved for so long rests, whatever is expected from outside of it. */
 #define OUTSIDE_REST_US 2000000u
 #define THREADS_REST_US 10000u
@@ -491,8 +496,8 @@ static void sleep_us(uint64_t microseconds)
 }
 
 /*
- * Where somebody outside works for the device and nobody but `but` can run: as much real time as passes until that
- * changes, or a timer is due, or `most` is over, passes in the machine, too. False: there is nobody to wait for.
+ * Where somebody outside works for the device and nobody but `but` can run: until that changes, or a timer is due, or
+ * `most` is over, the machine's time passes with the real one. False: there is nobody to wait for.
  */
 static bool pass_real_time(const struct processor *but, uint64_t most)
 {
@@ -505,10 +510,10 @@ static bool pass_real_time(const struct processor *but, uint64_t most)
 		most = machine.timers->due > machine.clock ? machine.timers->due - machine.clock : 0;
 	began = monotonic_us();
 	if (most && !machine.stop && !others_runnable(but))
-		sleep_us(most);
-	most = monotonic_us() - began;
-	machine.clock += most;
-	machine.outside = others_runnable(but) ? 0 : machine.outside + most;
+		sleep_us(most * OUTSIDE_SLOWNESS);
+	began = monotonic_us() - began;
+	machine.clock += most < began / OUTSIDE_SLOWNESS ? most : began / OUTSIDE_SLOWNESS;
+	machine.outside = others_runnable(but) ? 0 : machine.outside + began;
 	pthread_mutex_unlock(&machine.lock);
 	timers_fire(false);
 	return true;

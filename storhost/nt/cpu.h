@@ -9,7 +9,8 @@
  *                            seeded generator, or a schedule, may switch to another actor. The clock is virtual: it
  *                            moves by stalls and, when nobody can run, jumps to the next timer. The same seed and
  *                            schedule give the same run, unless somebody outside of the machine works for the device,
- *                            in real time: as long as he does, an idle machine's clock keeps step with the real one.
+ *                            in real time: as long as he does, an idle machine's clock follows the real one, at an
+ *                            eighth of its speed.
  *   threads                  Each processor is a thread, the device has threads of its own, the clock is real.
  *
  * Front ends live outside the machine: they post work to a processor and wait for a gate that the work opens. In the

@@ -60,6 +60,7 @@ struct port_request {
 	uint8_t sense_cut;           /* bytes that the sense buffer is shorter than 255; at 255 there is none */
 	uint8_t wmi_subfunction;     /* of a WMI request */
 	bool adapter;                /* a PNP or POWER request for the adapter itself */
+	bool own;                    /* the port makes it: it starts even while others wait for a change of power */
 	struct port_request *aborts; /* what an ABORT_COMMAND is about */
 	unsigned cpu;                /* where it is issued */
 	void (*done)(struct port_request *request);

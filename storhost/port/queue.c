@@ -137,7 +137,7 @@ static void submit_run(struct work *work)
 	unsigned irql;
 
 	queue_lock(port);
-	if (request_bypasses(request)) {
+	if (request_bypasses(request) && (request->own || !port->held)) {
 		port->outstanding++;
 		queue_unlock(port);
 		irql = cpu_raise(IRQL_DISPATCH);

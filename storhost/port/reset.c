@@ -135,6 +135,7 @@ static void rung_try(struct port *port, uint8_t function)
 
 	memset(request, 0, sizeof(*request));
 	request->function = function;
+	request->own = true;
 	request->timeout = RESET_TIMEOUT_S;
 	request->done = rung_done;
 	request->cpu = cpu_self()->index;

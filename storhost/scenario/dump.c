@@ -59,6 +59,10 @@ static int image_start(struct run *run, const struct step *step, bool crash, str
 	if (run_medium(run, path, sizeof(path), err))
 		return -1;
 	failed = run->host->dump(run->host->opaque, path, crash, &why);
+	if (failed == SCENARIO_CANNOT) {
+		*err = why;
+		return failed;
+	}
 	run->state = crash ? STATE_CRASHED : STATE_HIBERNATING;
 	if (failed)
 		run_note(run, "    refused: %s", why.text);
@@ -78,10 +82,12 @@ int step_crash(struct run *run, const struct step *step, struct error *err)
 	if (step->number && run->state == STATE_RUNNING && !cpu_run(step->number))
 		return error_set(err, "expected the machine to live, got its death: %s", cpu_death());
 	failed = image_start(run, step, true, err);
+	if (failed == SCENARIO_CANNOT)
+		return failed;
 	forget_flights(run);
 	run->write_cache = true; /* the image has not been told to do without */
 	if (failed)
-		return -1;
+		return failed;
 	return run->model || step->name ? 0 : adopt_capacity(run, err);
 }
 

@@ -185,6 +185,8 @@ static void run_in_child(const struct scenario *scenario, const struct scenario_
 	run.rng.state = seed ^ 0x7363656e6172696f;
 	tell(&run, 'N', "%llu", (unsigned long long)seed);
 	failed = run_steps(&run, &err);
+	if (failed)
+		host->quit(host->opaque);
 	tell(&run, !failed ? 'P' : failed == SCENARIO_CANNOT ? 'K' : 'F', "%s", failed ? err.text : "");
 }
 

@@ -71,6 +71,8 @@ struct scenario_host {
 	void (*stop)(void *opaque);
 	/* The machine's end. */
 	void (*end)(void *opaque);
+	/* The process ends with the machine as it is: nobody outside is left working for it. */
+	void (*quit)(void *opaque);
 	int (*fault)(void *opaque, const char *spec, struct error *err);
 	int (*resize)(void *opaque, uint64_t bytes, struct error *err);
 	/* Whether lost power takes back what was not flushed. */

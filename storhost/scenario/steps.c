@@ -187,7 +187,7 @@ int run_adopt(struct run *run, uint64_t blocks, uint32_t block_size, struct erro
 {
 	uint64_t wanted = run->disk_bytes ? run->disk_bytes : DISK_DEFAULT_BYTES;
 
-	if (!run->model && run->host->own_disk && blocks * block_size != wanted) {
+	if (!run->model && run->host->own_disk && blocks != wanted / block_size) {
 		error_set(err, "the device has a disk of %llu bytes and not of %llu",
 			  (unsigned long long)(blocks * block_size), (unsigned long long)wanted);
 		return SCENARIO_CANNOT;
@@ -234,6 +234,10 @@ int step_start(struct run *run, const struct step *step, struct error *err)
 	if (run_medium(run, path, sizeof(path), err))
 		return -1;
 	failed = run->host->start(run->host->opaque, path, &why);
+	if (failed == SCENARIO_CANNOT) {
+		*err = why;
+		return failed;
+	}
 	run->state = failed ? STATE_REFUSED : STATE_RUNNING;
 	if (failed)
 		run_note(run, "    refused: %s", why.text);
@@ -618,6 +622,9 @@ static int read_back(struct run *run, struct error *err)
 	int failed = 0;
 
 	if (run->state != STATE_RUNNING && step_start(run, &start, err))
+		return -1;
+	/* It may have been resized since it was attached. */
+	if (disk_refresh(run->host->attached(run->host->opaque), err))
 		return -1;
 	data = malloc((size_t)TOUCHED_MAX * run->block_size);
 	if (!data)

@@ -93,6 +93,7 @@ static struct scenario_outcome run(const char *text, FILE *transcript)
 		.port = fake_port,
 		.stop = fake_end,
 		.end = fake_end,
+		.quit = fake_end,
 		.counter = fake_counter,
 	};
 	struct scenario_outcome outcome;

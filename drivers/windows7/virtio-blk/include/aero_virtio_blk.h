@@ -42,8 +42,8 @@
  *   Resetting  A reset was asked for or found necessary, or the adapter is to leave; the DPC or HwResetBus performs it.
  *              * The device may still own Requests. New ones get BUSY, nothing is added or popped.
  *   Stopped    * The device was reset, and has lost its power or is about to: no register is touched. A device that
- *                did not obey is reset again by the restart.
- *              * The port had drained its queue: no Request is in flight. Extension and ring memory are kept.
+ *                did not obey is reset again by the restart, and what it may still own stays until then.
+ *              * The port had drained its queue: no other Request is in flight. Extension and ring memory are kept.
  *   Failed     The device refused to stop, or to start again.
  *              * Requests that it may still own stay in the ring and are not returned; new ones get NO_DEVICE.
  *              * A further reset may be tried.
@@ -305,7 +305,8 @@ struct _VBLK_ADAPTER {
     VIRTIO_PCI_QUEUE PciQueue;
     VBLK_LIST ResetQueue; /* SRBs that wait for what the DPC has to do: resets, a removal */
     BOOLEAN RemoveDue;    /* and that is to leave, not to start again */
-    volatile LONG Dpcs;   /* queued or running; each that gives requests back counts VBLK_DPC_RETURNING more */
+    volatile LONG Dpcs;   /* queued or running; each that runs counts VBLK_DPC_RUNNING more */
+    volatile LONG Paused; /* HwAdapterControl or HwInitialize is at work: a DPC does nothing */
     BOOLEAN CapacityTold; /* somebody may know CapacityBlocks: another value is a change */
     VBLK_REASON Untold;   /* noted where the event log is out of reach */
 
@@ -545,7 +546,7 @@ HW_MESSAGE_SIGNALED_INTERRUPT_ROUTINE VblkHwMSInterrupt;
 HW_DPC_ROUTINE VblkDpc;
 
 /* Of Adapter->Dpcs: more than there can be DPCs. */
-#define VBLK_DPC_RETURNING 0x10000
+#define VBLK_DPC_RUNNING 0x10000
 
 /* Queues the DPC, which finds out by itself what there is to do. IRQL: any. */
 VOID VblkQueueDpc(PVBLK_ADAPTER Adapter);

@@ -2,8 +2,8 @@
 /* Interrupts and the DPC: what the device has done becomes a list of Requests to be returned. */
 #include "aero_virtio_blk.h"
 
-/* What a DPC that gives requests back has in Adapter->Dpcs. */
-#define THIS_DPC (1 + VBLK_DPC_RETURNING)
+/* What a DPC that runs has in Adapter->Dpcs. */
+#define THIS_DPC (1 + VBLK_DPC_RUNNING)
 
 /* Counted before it is queued: it may be over when StorPortIssueDpc returns. */
 VOID VblkQueueDpc(PVBLK_ADAPTER Adapter) {
@@ -99,11 +99,11 @@ VOID NTAPI VblkDpc(PSTOR_DPC Dpc, PVOID HwDeviceExtension, PVOID SystemArgument1
 
     VblkListInitialize(&finished);
     StorPortAcquireSpinLock(adapter, StartIoLock, NULL, &lock);
-    /* HwAdapterControl takes no lock; what changes the state asks for the DPC again when it is done. */
-    if (adapter->State != VblkChanging) {
+    /* HwAdapterControl takes no lock; it waits for a DPC that counts as running, and others do nothing meanwhile. */
+    (VOID)InterlockedExchangeAdd(&adapter->Dpcs, VBLK_DPC_RUNNING);
+    if (!adapter->Paused) {
         VblkServe(adapter, &finished);
     }
-    (VOID)InterlockedExchangeAdd(&adapter->Dpcs, VBLK_DPC_RETURNING);
     StorPortReleaseSpinLock(adapter, &lock);
     VblkFinishList(adapter, &finished);
     /* The last one: a reset may have waited for it. */

@@ -14,6 +14,7 @@
 /* What callbacks that cannot be put off wait for another processor's DPC: 1 ms in all. */
 #define DPC_STALLS 100
 #define DPC_STALL_US 10
+#define SERVE_STALLS 20000 /* a DPC that resets the device has its time, and as much again */
 
 /* More messages than a function can have. [PCI 3.0 6.8.2] */
 #define MESSAGE_LIMIT 2048
@@ -118,6 +119,7 @@ static VOID VblkAssertState(PVBLK_ADAPTER Adapter) {
     case VblkResetting:
         NT_ASSERT(Adapter->Pci.Common != NULL);
         break;
+    case VblkStopped:
     case VblkFailed:
     case VblkGone:
         NT_ASSERT(Adapter->ResetQueue.First == NULL);
@@ -125,7 +127,6 @@ static VOID VblkAssertState(PVBLK_ADAPTER Adapter) {
     case VblkChanging:
         break;
     case VblkFound:
-    case VblkStopped:
         NT_ASSERT(Adapter->Aside == NULL && Adapter->ResetQueue.First == NULL);
         break;
     default:
@@ -144,7 +145,7 @@ VOID VblkEndExclusive(PVBLK_ADAPTER Adapter) {
 }
 #endif
 
-/* A full barrier comes first: a DPC counts before it looks at the state, and looks at it again after. */
+/* A full barrier comes first: a DPC counts itself before it looks at Paused. */
 static LONG VblkDpcs(PVBLK_ADAPTER Adapter) {
     return InterlockedCompareExchange(&Adapter->Dpcs, 0, 0);
 }
@@ -154,6 +155,24 @@ static VOID VblkAwaitDpcs(PVBLK_ADAPTER Adapter, LONG Fewer) {
     ULONG i;
 
     for (i = 0; i < DPC_STALLS && VblkDpcs(Adapter) >= Fewer; i++) {
+        VirtioStall(DPC_STALL_US);
+    }
+}
+
+/*
+ * No DPC does anything from here on until Paused is cleared. One that runs, on another processor, may be resetting the
+ * device, and is waited for; one that waits for this processor comes later.
+ */
+static VOID VblkPause(PVBLK_ADAPTER Adapter) {
+    LONG dpcs;
+    ULONG i;
+
+    (VOID)InterlockedExchange(&Adapter->Paused, TRUE);
+    for (i = 0; i < SERVE_STALLS; i++) {
+        dpcs = VblkDpcs(Adapter);
+        if (dpcs == 0 || (dpcs < VBLK_DPC_RUNNING && i >= DPC_STALLS)) {
+            break;
+        }
         VirtioStall(DPC_STALL_US);
     }
 }
@@ -301,24 +320,18 @@ static DECLSPEC_NOINLINE VBLK_STATE VblkReset(PVBLK_ADAPTER Adapter, PVBLK_LIST 
     return running ? VblkRunning : VblkFailed;
 }
 
+/* Whether the device was reset, has lost its power or is gone: no register is touched for its sake. */
+static BOOLEAN VblkIsQuiet(const VBLK_ADAPTER *Adapter) {
+    return (BOOLEAN)(Adapter->State == VblkFound || Adapter->State == VblkStopped || Adapter->State == VblkGone);
+}
+
 /*
  * The adapter leaves. Quiet: nothing can write to what is in flight, if anything is; otherwise the device is stopped.
  * Appends to Finished what is to be returned. Locks: StartIo, or nobody else runs.
  */
 static VOID VblkLeave(PVBLK_ADAPTER Adapter, BOOLEAN Quiet, PVBLK_LIST Finished) {
-
-    switch (Adapter->State) {
-    case VblkFound:
-    case VblkStopped:
-    case VblkGone:
-        Quiet = TRUE;
-        break;
-    default:
-        Quiet =
-            (BOOLEAN)(Quiet || VirtioPciReset(&Adapter->Pci) || VirtioPciStatus(&Adapter->Pci) == VIRTIO_STATUS_ABSENT);
-        break;
-    }
-    if (Quiet) {
+    if (Quiet || VblkIsQuiet(Adapter) || VirtioPciReset(&Adapter->Pci) ||
+        VirtioPciStatus(&Adapter->Pci) == VIRTIO_STATUS_ABSENT) {
         VblkTakeAll(Adapter, Finished, VblkOutcomeNoDevice);
     }
     VblkAnswerResets(Adapter, Finished, VblkOutcomeNoDevice);
@@ -341,13 +354,14 @@ BOOLEAN VblkStart(PVBLK_ADAPTER Adapter) {
     VBLK_STATE state;
 
     VblkListInitialize(&finished);
-    VblkSetState(Adapter, VblkChanging);
-    VblkAwaitDpcs(Adapter, 1);
+    VblkPause(Adapter);
     VblkBeginExclusive(Adapter);
+    VblkSetState(Adapter, VblkChanging);
     state = VblkReset(Adapter, &finished);
     Adapter->CapacityTold = (BOOLEAN)!Adapter->Dump; /* a dump has no use for being told of another one */
     VblkEndExclusive(Adapter);
     VblkSetState(Adapter, state);
+    Adapter->Paused = FALSE;
     VblkQueueDpc(Adapter); /* a DPC that came before did nothing */
     VblkFinishList(Adapter, &finished);
     return (BOOLEAN)(state == VblkRunning);
@@ -489,8 +503,8 @@ DECLSPEC_NOINLINE VOID VblkServiceState(PVBLK_ADAPTER Adapter, PVBLK_LIST Finish
     if (Adapter->State == VblkRunning) {
         VblkResume(Adapter);
     }
-    /* A reset is not over before what other DPCs are giving back is back: the last of them asks for one more. */
-    if (Adapter->State == VblkResetting && VblkDpcs(Adapter) < VBLK_DPC_RETURNING) {
+    /* A reset is not over before what DPCs but this one are giving back is back: the last of them asks for one more. */
+    if (Adapter->State == VblkResetting && VblkDpcs(Adapter) < 2 * VBLK_DPC_RUNNING) {
         (VOID)VblkRecover(Adapter, Finished);
     }
     VblkReportUntold(Adapter);
@@ -509,7 +523,7 @@ BOOLEAN NTAPI VblkHwResetBus(PVOID DeviceExtension, ULONG PathId) {
     if (!VblkIsResettable(adapter)) {
         return FALSE;
     }
-    VblkAwaitDpcs(adapter, VBLK_DPC_RETURNING); /* what they are giving back is not in flight, and not back */
+    VblkAwaitDpcs(adapter, VBLK_DPC_RUNNING); /* what they are giving back is not in flight, and not back */
     VblkBeginExclusive(adapter);
     VblkListInitialize(&finished);
     VblkSetState(adapter, VblkResetting);
@@ -525,25 +539,19 @@ BOOLEAN NTAPI VblkHwResetBus(PVOID DeviceExtension, ULONG PathId) {
 static VOID VblkStop(PVBLK_ADAPTER Adapter) {
     VBLK_LIST finished;
 
-    switch (Adapter->State) {
-    case VblkFound:
-    case VblkStopped:
-    case VblkGone:
-        return;
-    default:
-        break;
-    }
-    /* A DPC that nobody waits for may still run: from here on it does nothing, and the one that runs ends. */
-    VblkSetState(Adapter, VblkChanging);
-    VblkAwaitDpcs(Adapter, 1);
-    VblkBeginExclusive(Adapter);
     VblkListInitialize(&finished);
-    if (VirtioPciReset(&Adapter->Pci)) {
-        VblkTakeAll(Adapter, &finished, VblkOutcomeBusReset);
+    VblkPause(Adapter);
+    if (!VblkIsQuiet(Adapter)) {
+        VblkBeginExclusive(Adapter);
+        VblkSetState(Adapter, VblkChanging);
+        if (VirtioPciReset(&Adapter->Pci)) {
+            VblkTakeAll(Adapter, &finished, VblkOutcomeBusReset);
+        }
+        VblkAnswerResets(Adapter, &finished, VblkOutcomeSuccess);
+        VblkEndExclusive(Adapter);
+        VblkSetState(Adapter, VblkStopped); /* even if the device did not obey: it loses its power, or its place */
     }
-    VblkAnswerResets(Adapter, &finished, VblkOutcomeSuccess);
-    VblkEndExclusive(Adapter);
-    VblkSetState(Adapter, VblkStopped); /* even if the device did not obey: it loses its power, or its place */
+    Adapter->Paused = FALSE;
     VblkFinishList(Adapter, &finished);
 }
 

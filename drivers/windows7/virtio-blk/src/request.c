@@ -482,26 +482,26 @@ static DECLSPEC_NOINLINE VBLK_OUTCOME VblkStartFunction(PVBLK_ADAPTER Adapter, P
 }
 
 /* Any SRB. */
-static DECLSPEC_NOINLINE VOID VblkStartAny(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
-    VBLK_OUTCOME outcome;
-
-    outcome =
-        Srb->Function == SRB_FUNCTION_EXECUTE_SCSI ? VblkStartCommand(Adapter, Srb) : VblkStartFunction(Adapter, Srb);
-    if (outcome != VblkOutcomePending) {
-        VblkFinish(Adapter, Srb, outcome);
-    }
+static DECLSPEC_NOINLINE VBLK_OUTCOME VblkStartAny(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
+    return Srb->Function == SRB_FUNCTION_EXECUTE_SCSI ? VblkStartCommand(Adapter, Srb)
+                                                      : VblkStartFunction(Adapter, Srb);
 }
 
 /* Most commands find nothing in their way and go straight to the device. IRQL: DISPATCH. Locks: StartIo, held. */
 BOOLEAN NTAPI VblkHwStartIo(PVOID DeviceExtension, PSCSI_REQUEST_BLOCK Srb) {
     PVBLK_ADAPTER adapter = (PVBLK_ADAPTER)DeviceExtension;
     PVBLK_REQUEST request = VblkRequestOf(Srb);
+    VBLK_OUTCOME outcome = VblkOutcomePending;
 
     VblkBeginExclusive(adapter);
     if (Srb->Function != SRB_FUNCTION_EXECUTE_SCSI || request->Kind != VblkKindDevice ||
         !VblkTrySubmit(adapter, request)) {
-        VblkStartAny(adapter, Srb);
+        outcome = VblkStartAny(adapter, Srb);
     }
     VblkEndExclusive(adapter);
+    /* The last thing: another processor may stop the adapter as soon as nothing is outstanding. */
+    if (outcome != VblkOutcomePending) {
+        VblkFinish(adapter, Srb, outcome);
+    }
     return TRUE;
 }
