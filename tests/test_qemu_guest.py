@@ -80,6 +80,12 @@ def test_msi_x_is_on_where_it_was_granted_and_nowhere_else(case):
     assert outcome.verdict == "PASS", outcome.text
 
 
+@pytest.mark.parametrize("case", LOADS, ids=" ".join)
+def test_as_much_was_moved_as_was_asked_for(case):
+    outcome = run_qemu.judge_amount(" ".join(case), sample()[1].moved.get(" ".join(case), 0), LOAD_MIB)
+    assert outcome.verdict == "PASS", outcome.text
+
+
 def test_errors_of_the_host_are_reported_and_stop_nothing():
     events = [event["data"]["action"] for event in sample()[1].monitor.events if event["event"] == "BLOCK_IO_ERROR"]
     assert events and set(events) == {"report"}

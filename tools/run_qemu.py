@@ -25,6 +25,7 @@ PLATFORM = {"iommu_platform": True}
 DEFAULT_SIZE = 64 * MIB  # of a scenario's disk that says nothing else
 DISKS_PER_BOOT = 24
 FULL_MIB = 2048
+REQUESTS_PER_MIB = 24  # of mixed load with up to 256 KiB each; how much it was QEMU tells
 LOAD_DEADLINE = 3600  # seconds for that, which takes minutes
 ECAM = 0xB0000000  # of q35, as the firmware sets it up
 MSIX_CAPABILITY, MSIX_ENABLE = 0x11, 0x8000
@@ -208,7 +209,7 @@ class Job:
         self.lines += [f"tell stage {run}", f"echo '== {run}'", *lines]
 
     def text(self):
-        return "\n".join(self.lines) + "\n"
+        return "\n".join([*self.lines, "tell stage end"]) + "\n"
 
     def outcomes(self, said):
         """One for each run; one that said nothing has failed. What the kernel complains of is a failure, too."""
@@ -229,14 +230,23 @@ class Watched(guest.Guest):
     def __init__(self, *arguments, **keywords):
         self.stage = ""
         self.seen = {}  # by stage, what MSI-X was at some time
+        self.moved = {}  # by stage, bytes read and written by QEMU
+        self._before = 0
         super().__init__(*arguments, **keywords)
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _answer(self, request):
         if request.startswith("stage "):
-            self.stage = request[len("stage "):].strip()
+            total = self._transferred()
+            self.moved[self.stage] = total - self._before
+            self.stage, self._before = request[len("stage "):].strip(), total
             return "ok"
         return super()._answer(request)
+
+    def _transferred(self):
+        """Bytes that QEMU read and wrote for its devices so far."""
+        stats = [one["stats"] for one in self.monitor.do("query-blockstats")]
+        return sum(one["rd_bytes"] + one["wr_bytes"] for one in stats)
 
     def _config(self, place, offset, size):
         """Configuration space as the machine's bus has it: QMP's query-pci tells no capabilities."""
@@ -312,7 +322,7 @@ def run_scenarios(image, name, scenarios, architectures, interrupts, seed, deadl
 def load_scenario(directory, mib):
     """A scenario whose verified load moves about that much, whatever else the load does beside it."""
     text = (f"# {mib} MiB of mixed load come back complete and unmixed\nlimit {LOAD_DEADLINE}\ndisk 1G\noption cpus 2\nstart\n"
-            f"load {mib * 8} depth 32 mix 50 bytes 262144\nexpect busy == 0\nexpect resets == 0\nexpect timeouts == 0\n")
+            f"load {mib * REQUESTS_PER_MIB} depth 32 mix 50 bytes 262144\nexpect busy == 0\nexpect resets == 0\nexpect timeouts == 0\n")
     path = directory / f"load-of-{mib}-mib.scn"
     path.write_text("# SPDX-License-Identifier: MIT OR Apache-2.0\n" + text)
     return path
@@ -356,7 +366,9 @@ def run_own(image, mib, architectures, interrupts, seed, deadline):
             for name in PULLED:
                 add(name, disks["at a port, platform on"], SCENARIOS / f"{name}.scn")
     outcomes, machine = boot(image, "own", list(disks.values()), job, deadline)
-    outcomes += [judge_msix(run, machine.seen.get(run, set())) for run in job.runs if " load of " in run]
+    loads = [run for run in job.runs if " load of " in run]
+    outcomes += [judge_msix(run, machine.seen.get(run, set())) for run in loads]
+    outcomes += [judge_amount(run, machine.moved.get(run, 0), mib) for run in loads]
     errors = [event for event in machine.monitor.events if event["event"] == "BLOCK_IO_ERROR"]
     outcomes.append(Outcome("own", "PASS" if errors and all(event["data"]["action"] == "report" for event in errors)
                             else "FAIL", f"QEMU reported {len(errors)} errors to the guest"))
@@ -372,7 +384,14 @@ def run_load(image, mib, seed):
     load = load_scenario(MADE, mib)
     job.files.append(load)
     job.add(f"x64 msix:2 load of {mib} MiB", *steps("x64", "msix:2", disk, read_scenario(load), seed, f"/{load.name}"))
-    return boot(image, "load", [disk], job, LOAD_DEADLINE)[0]
+    outcomes, machine = boot(image, "load", [disk], job, LOAD_DEADLINE)
+    amount = judge_amount(job.runs[0], machine.moved.get(job.runs[0], 0), mib)
+    print(f"  {amount.verdict} {amount.run}: {amount.text}", flush=True)
+    return [*outcomes, amount]
+
+
+def judge_amount(run, moved, mib):
+    return Outcome(run, "PASS" if moved >= mib * MIB else "FAIL", f"{moved // MIB} MiB were moved according to QEMU")
 
 
 def judge_msix(run, seen):
