@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # The front door. Everything real is in the CMake presets, tools/ and ci/; see `make help`.
 DRIVERS := drivers-x64-fre drivers-x64-chk drivers-x86-fre drivers-x86-chk
+SELFTESTS := selftest-x64 selftest-x86
 MAKEFLAGS += --no-print-directory
 
 define build
@@ -10,21 +11,23 @@ endef
 
 SECONDS ?= 60
 
-.PHONY: help run test explore faults matrix soak fuzz coverage drivers host docs checks format clean
+.PHONY: help run run-qemu test explore faults matrix soak fuzz coverage drivers selftest host docs checks format clean
 
 
 help:
 	@echo 'make run      real job: a file system written and read through the Windows 7 driver'
+	@echo 'make run-qemu the drivers on QEMU'"'"'s own virtio-blk-pci, in a small guest'
 	@echo 'make test     everything that can be proved here; the last line counts'
 	@echo 'make explore  small scenarios in every order in which processors and device can take turns (minutes)'
 	@echo 'make matrix   every interrupt grant, queue, block size, feature and processor count together'
 	@echo 'make soak     a week of each architecture: load, resets, removals, sleeps, resizes, faults'
 	@echo 'make faults   every fault at every place where it can strike (half an hour); the last line counts'
 	@echo 'make drivers  the driver, x64 and x86, free and checked   -> out/drivers/'
+	@echo 'make selftest the program that tests it on Windows 7       -> out/selftest/'
 	@echo 'make host     storhost and its nbdkit plugin              -> out/bin/, out/lib/'
 	@echo 'make fuzz     SECONDS=60: hostile devices, a Windows that asks anything, spoilt files'
 	@echo 'make coverage lines and branches of the driver that tests and corpora reach'
-	@echo 'make docs     docs/storport-rules.md, from the table of rules'
+	@echo 'make docs     the pages that are made from tables: rules, exports, skipped tests'
 	@echo 'make checks   source rules only (seconds)'
 	@echo 'make format   clang-format, in place'
 	@echo 'make clean    removes build/ and out/'
@@ -34,7 +37,10 @@ help:
 run: deps-run drivers-x64-fre host
 	@tools/run.py
 
-test: deps-test
+run-qemu: deps-guest drivers host
+	@tools/run_qemu.py $(RUN_QEMU)
+
+test: deps-test deps-wine32
 	@ci/test
 
 matrix: deps-test drivers host
@@ -49,8 +55,9 @@ faults: deps-test drivers host
 explore: deps-test drivers host
 	@tools/explore.py
 
-
 drivers: deps-build $(DRIVERS)
+
+selftest: deps-build $(SELFTESTS)
 
 host: deps-build
 	@mkdir -p build
@@ -59,8 +66,10 @@ host: deps-build
 
 docs: host
 	@out/bin/storhost rules --markdown >docs/storport-rules.md
+	@(out/bin/storhost exports --markdown; out/bin/storhost-x86 exports --markdown) >docs/exports.md
+	@tests/iscsi_skips.py >docs/iscsi-test-cu.md
 
-$(DRIVERS): deps-build
+$(DRIVERS) $(SELFTESTS): deps-build
 	@mkdir -p build
 	@$(call build,$@)
 
@@ -84,6 +93,8 @@ clean:
 
 # One installer, one build at a time: each build uses all processors by itself.
 .NOTPARALLEL:
-.PHONY: $(DRIVERS) deps-build deps-run deps-test
-deps-build deps-run deps-test:
+.PHONY: $(DRIVERS) $(SELFTESTS) deps-build deps-run deps-guest deps-test deps-wine32
+deps-build deps-run deps-guest deps-test:
 	@tools/install-deps.sh $(@:deps-%=%)
+deps-wine32: deps-test
+	@tools/install-wine32.sh

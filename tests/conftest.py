@@ -7,6 +7,7 @@ import itertools
 import hosting
 import pytest
 from broken import build
+from foreign import build as foreign_build
 
 
 @pytest.fixture
@@ -57,4 +58,11 @@ def random_image(tmp_path_factory):
 def miniports(tmp_path_factory):
     """By architecture: one that is sound, .driver("BreakNothing"), and others with one mistake each."""
     return {architecture: build.Miniports(tmp_path_factory.mktemp(f"miniports-{architecture}"), architecture)
+            for architecture in hosting.TARGETS}
+
+
+@pytest.fixture(scope="session")
+def foreign(tmp_path_factory):
+    """By architecture: miniports in the shape of other people's, .driver("ramdisk")."""
+    return {architecture: foreign_build.Miniports(tmp_path_factory.mktemp(f"foreign-{architecture}"), architecture)
             for architecture in hosting.TARGETS}

@@ -1,23 +1,27 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Installs through apt whichever Debian packages are missing: install-deps.sh [build|run|test]
+# Installs through apt whichever Debian packages are missing: install-deps.sh [build|run|guest|test]
+# Or unpacks packages without installing them: install-deps.sh unpack DIRECTORY PACKAGE...
 #
 # Silent and instant when nothing is missing. Anywhere but on Debian and its kin it says so once and leaves the
 # machine alone: the compilers then complain for themselves.
 set -u
 export LC_ALL=C
 
-build=(cmake ninja-build clang-19 lld-19 llvm-19 gcc libc6-dev gcc-multilib pkg-config python3
-       libzydis-dev nbdkit-plugin-dev libnbd-dev libssl-dev ntfs-3g-dev)
+build=(cmake ninja-build clang-19 lld-19 llvm-19 mingw-w64-x86-64-dev mingw-w64-i686-dev gcc libc6-dev gcc-multilib
+       pkg-config python3 libzydis-dev nbdkit-plugin-dev libnbd-dev libssl-dev ntfs-3g-dev)
 run=("${build[@]}" nbdkit libnbd-bin python3-libnbd ntfs-3g)
-test=("${run[@]}" git libcmocka-dev libclang-rt-19-dev fio clang-format-19 python3-pytest wine wine64
-      sg3-utils libiscsi-bin smartmontools qemu-utils qemu-system-common)
+guest=("${build[@]}" qemu-system-x86 cpio binutils)
+test=("${run[@]}" git libcmocka-dev libclang-rt-19-dev fio clang-format-19 python3-pytest wine wine64 sg3-utils
+      libiscsi-bin smartmontools qemu-utils qemu-system-common qemu-system-x86 cpio binutils)
 
 case "${1:-test}" in
 build) wanted=("${build[@]}") ;;
 run) wanted=("${run[@]}") ;;
+guest) wanted=("${guest[@]}") ;;
 test) wanted=("${test[@]}") ;;
-*) echo "usage: ${0##*/} [build|run|test]" >&2; exit 2 ;;
+unpack) wanted=() ;;
+*) echo "usage: ${0##*/} [build|run|guest|test], or unpack DIRECTORY PACKAGE..." >&2; exit 2 ;;
 esac
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
@@ -36,11 +40,16 @@ find_missing() {
 	done
 }
 
-find_missing "${wanted[@]}"
-((${#missing[@]})) || exit 0
+if [[ ${1:-} == unpack ]]; then
+	target=${2:?} packages=("${@:3}") missing=()
+	[[ $(cat "$target/.unpacked" 2>/dev/null) != "${packages[*]}" ]] || exit 0
+else
+	find_missing "${wanted[@]}"
+	((${#missing[@]})) || exit 0
+fi
 
 root=()
-if ((EUID != 0)); then
+if ((EUID != 0)) && [[ ${1:-} != unpack ]]; then
 	if ! command -v sudo >/dev/null; then
 		echo "install-deps: missing packages, and neither root nor sudo to install them. As root, please type:" >&2
 		echo "    apt-get update && apt-get install --no-install-recommends ${missing[*]}" >&2
@@ -53,6 +62,37 @@ apt() {
 	"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y \
 		-o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 "$@"
 }
+
+# A name that only stands for the newest of several packages, as that one.
+real_name() {
+	apt-cache depends "$1" 2>/dev/null | awk -v name="$1" '
+		/^ *Depends: / && $2 ~ /^linux-image-[0-9]/ && !found { found = $2 }
+		END { print (name ~ /^linux-image-/ && found) ? found : name }'
+}
+
+unpack_all() {
+	local downloads package
+	downloads=$(mktemp -d) && rm -rf "$target" && mkdir -p "$target" || return 1
+	for package in "${packages[@]}"; do
+		(cd "$downloads" && apt-get -q download "$(real_name "$package")") || return 1
+	done
+	for package in "$downloads"/*.deb; do
+		dpkg-deb -x "$package" "$target" || return 1
+	done
+	rm -rf "$downloads"
+	echo "${packages[*]}" >"$target/.unpacked"
+}
+
+if [[ ${1:-} == unpack ]]; then
+	((EUID == 0)) || ! command -v sudo >/dev/null || root=(sudo)
+	for pause in ${AERO_APT_PAUSES:-0 10 30}; do
+		sleep "$pause"
+		! unpack_all >/dev/null || exit 0
+		apt update >/dev/null
+	done
+	echo "install-deps: could not be had: ${packages[*]}" >&2
+	exit 1
+fi
 
 # Names, of the missing packages, those that the package lists do not have.
 unknown_packages() {

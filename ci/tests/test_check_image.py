@@ -10,6 +10,7 @@ import pytest
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 STAGED = REPOSITORY / "out" / "drivers" / "windows7" / "virtio-blk"
+PROGRAMS = REPOSITORY / "out" / "selftest"
 
 loader = importlib.machinery.SourceFileLoader("check_image", str(REPOSITORY / "ci" / "check-image"))
 check_image = importlib.util.module_from_spec(importlib.util.spec_from_loader("check_image", loader))
@@ -19,10 +20,10 @@ loader.exec_module(check_image)
 class Copy:
     """A staged image and its PDB in a directory of their own, to be broken."""
 
-    def __init__(self, directory, architecture):
-        self.path = directory / "aero_virtio_blk.sys"
-        for name in ("aero_virtio_blk.sys", "aero_virtio_blk.pdb"):
-            shutil.copy(STAGED / architecture / name, directory)
+    def __init__(self, directory, architecture, staged=STAGED, name="aero_virtio_blk.sys"):
+        self.path = directory / name
+        for path in (self.path, self.path.with_suffix(".pdb")):
+            shutil.copy(staged / architecture / path.name, directory)
         self.bytes = bytearray(self.path.read_bytes())
         self.nt = struct.unpack_from("<I", self.bytes, 0x3C)[0]
         self.optional = self.nt + 24
@@ -68,6 +69,11 @@ def image(request, tmp_path):
     return Copy(tmp_path, request.param)
 
 
+@pytest.fixture(params=["x64", "x86"])
+def program(request, tmp_path):
+    return Copy(tmp_path, request.param, PROGRAMS, "aero-virtio-selftest.exe")
+
+
 BREAKS = {
     "machine": (lambda i: i.put(i.nt + 4, "<H", 0x1C0), "neither x64 nor x86"),
     "subsystem": (lambda i: i.put(i.optional + 68, "<H", 3), "Subsystem is"),
@@ -98,8 +104,25 @@ BREAKS = {
 }
 
 
-def test_the_shipped_images_pass(image):
+PROGRAM_BREAKS = {
+    "subsystem": (lambda i: i.put(i.optional + 68, "<H", 1), "Subsystem is"),
+    "subsystem-minor-version": (lambda i: i.put(i.optional + 50, "<H", 2), "MinorSubsystemVersion is"),
+    "import-module": (lambda i: i.replace(b"msvcrt.dll\0", b"msvcry.dll\0"), "imports from msvcry.dll"),
+    "import-name": (lambda i: i.replace(b"GetTickCount\0", b"GetTickCounu\0"), "not known to be in Windows 7's"),
+    "section-unknown": (lambda i: i.put(i.section(b".rdata"), "<6s", b".junk"), "not one that belongs here"),
+}
+
+
+def test_the_shipped_images_pass(image, program):
     assert image.findings(checksum=False) == []
+    assert program.findings(checksum=False) == []
+
+
+@pytest.mark.parametrize("what", PROGRAM_BREAKS)
+def test_a_broken_copy_of_the_selftest_fails(program, what):
+    damage, sentence = PROGRAM_BREAKS[what]
+    damage(program)
+    assert any(sentence in finding for finding in program.findings())
 
 
 @pytest.mark.parametrize("what", BREAKS)

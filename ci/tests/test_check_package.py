@@ -10,6 +10,7 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 BLK = "drivers/windows7/virtio-blk/"
 CMAKE, PROJECT, SOURCES = BLK + "CMakeLists.txt", BLK + "aero_virtio_blk.vcxproj", BLK + "sources"
 WHOLE, INF, VERSION = BLK + "whole_driver.c", BLK + "inf/aero_virtio_blk.inf", BLK + "include/aero_virtio_blk_version.h"
+SELFTEST = "drivers/windows7/tests/guest-selftest/aero-virtio-selftest.vcxproj"
 INSTALL, BUILD = "ci/install-wdk.ps1", "ci/build-drivers.ps1"
 
 # what is broken, file, a text in it, what takes its place, what the finding must say
@@ -34,6 +35,12 @@ BREAKS = [
      "</AdditionalIncludeDirectories>\r\n    </ResourceCompile>", "DBG is not AeroDbg"),
     ("project-without-storport", PROJECT, "$(DDK_LIB_PATH)storport.lib;", "", "does not link storport.lib"),
     ("project-stamps-the-inf", PROJECT, "<None Include", "<Inf Include", "nothing stamps"),
+    ("selftest-lacks-a-source", SELFTEST, '<ClCompile Include="src\\device.c" />', "", "src/device.c is in one of"),
+    ("selftest-has-the-entry", SELFTEST, '<ClCompile Include="src\\device.c" />',
+     '<ClCompile Include="src\\device.c" /><ClCompile Include="src\\entry.c" />', "src/entry.c is in one of"),
+    ("selftest-with-a-library", SELFTEST, "MultiThreaded<", "MultiThreadedDLL<", "RuntimeLibrary is not MultiThreaded"),
+    ("selftest-for-windows-10", SELFTEST, "6.01<", "10.00<", "MinimumRequiredVersion is not 6.01"),
+    ("selftest-not-xml", SELFTEST, "</Project>", "", "not XML"),
     ("project-not-xml", PROJECT, "</Project>", "", "not XML"),
     ("sources-without-resource", SOURCES, "aero_virtio_blk.rc", "", "SOURCES lacks"),
     ("sources-from-below", SOURCES, "SOURCES=whole_driver.c", "SOURCES=whole_driver.c src\\cdb.c", "SOURCES has"),
@@ -124,7 +131,7 @@ def test_a_broken_package_fails(package, what, name, old, new, finding):
     assert result.returncode == 1 and finding in result.stdout and not result.stderr, result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("name", [PROJECT, SOURCES, WHOLE, INF, INSTALL, BUILD])
+@pytest.mark.parametrize("name", [PROJECT, SELFTEST, SOURCES, WHOLE, INF, INSTALL, BUILD])
 def test_a_missing_file_fails(package, name):
     (package / name).unlink()
     result = check(package)

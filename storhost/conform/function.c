@@ -207,20 +207,22 @@ static void judge_features(struct prober *p)
 static void judge_status(struct prober *p)
 {
 	uint64_t odd = VIRTIO_FEATURE(VIRTIO_F_RING_PACKED);
+	/* A device may insist on ACCESS_PLATFORM, which is a difference already. [virtio 6.2] */
+	uint64_t wanted = p->features & (required | VIRTIO_FEATURE(VIRTIO_F_ACCESS_PLATFORM));
 	uint8_t status;
 
 	begin(p);
 	status = (uint8_t)common_read(p, COMMON(device_status), 1);
 	judge(p, CLAUSE_STATUS_BITS, status == (VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER), "it reads 0x%02x",
 	      status);
-	status = set_features_ok(p, p->features & required);
+	status = set_features_ok(p, wanted);
 	judge(p, CLAUSE_FEATURE_ACCEPTED, status & VIRTIO_STATUS_FEATURES_OK, "device_status reads 0x%02x", status);
-	status = set_features_ok(p, p->features & required & ~VIRTIO_FEATURE(VIRTIO_F_VERSION_1));
+	status = set_features_ok(p, wanted & ~VIRTIO_FEATURE(VIRTIO_F_VERSION_1));
 	judge(p, CLAUSE_FEATURE_REFUSED, !(status & VIRTIO_STATUS_FEATURES_OK),
 	      "without VERSION_1 device_status reads 0x%02x", status);
 	if (p->features & odd)
 		return;
-	status = set_features_ok(p, (p->features & required) | odd);
+	status = set_features_ok(p, wanted | odd);
 	judge(p, CLAUSE_FEATURE_REFUSED, !(status & VIRTIO_STATUS_FEATURES_OK),
 	      "with a bit that was not offered device_status reads 0x%02x", status);
 }

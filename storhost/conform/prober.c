@@ -98,7 +98,8 @@ static unsigned memory_ranges(struct device_memory *ranges)
 	unsigned n;
 
 	for (n = 0; n < RANGES && phys_range(n, &range); n++)
-		ranges[n] = (struct device_memory){ range.address, range.length, range.host, range.fd, range.offset };
+		ranges[n] = (struct device_memory){ range.address, range.length, range.host,
+						    range.fd,      range.offset, range.physical };
 	return n;
 }
 

@@ -37,6 +37,7 @@ struct device_memory {
 	void *host;
 	int fd;
 	uint64_t offset;
+	bool physical; /* addr is what the bus of the machine that storhost runs on has there, too */
 };
 
 /*
@@ -68,6 +69,8 @@ struct device_bus {
 	 */
 	const struct device_memory *memory;
 	unsigned memory_count;
+	/* Whether the driver has requests that it has not given back; NULL: nobody knows. */
+	bool (*expects)(void *opaque);
 };
 
 /* Counters, never reset, each its number or DEVICE_UNCOUNTED. Read them when the device is quiet. */
@@ -128,6 +131,18 @@ struct device_ops {
 	bool every_fault; /* it can have any fault that the contract device can */
 	/* The medium has that size from now on, and the driver is told. */
 	int (*resize)(struct device *dev, uint64_t bytes, struct error *err);
+	/*
+	 * Lays [offset, offset+length) of a BAR over the pages at `at`, so that accesses there reach it without bar_read
+	 * and bar_write. False: they do not.
+	 */
+	bool (*bar_map)(struct device *dev, unsigned bar, uint64_t offset, uint64_t length, void *at);
+	/* Before pulled_out, where somebody can do it: it leaves its slot, in the middle of whatever it does. */
+	int (*eject)(struct device *dev, struct error *err);
+	/*
+	 * INTA# was served. For a device whose line can be seen to rise but not to fall: it takes the line down, and
+	 * raises it again if it is still up.
+	 */
+	void (*intx_served)(struct device *dev);
 };
 
 struct device {

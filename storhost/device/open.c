@@ -7,6 +7,7 @@
 
 #include "device/plugin.h"
 #include "device/vhost_user.h"
+#include "device/vfio.h"
 
 /* ---- the contract device ---- */
 
@@ -18,6 +19,71 @@ static int contract_parse(struct device_choice *choice, const char *options, str
 static struct device *contract_open(const struct device_choice *choice, const char *disk, struct error *err)
 {
 	return virtio_blk_create(&choice->model, disk, err);
+}
+
+/* ---- a function of the machine that storhost runs on ---- */
+
+#define CONTROL "control="
+#define HAS "has="
+#define SEEN "registers=seen"
+
+static struct device *vfio_open(const struct device_choice *choice, const char *disk, struct error *err)
+{
+	char control[DEVICE_WORDS_MAX] = "";
+	const char *word = strstr(choice->words, CONTROL);
+
+	(void)disk;
+	if (word)
+		snprintf(control, sizeof(control), "%.*s", (int)strcspn(word, ",") - (int)strlen(CONTROL),
+			 word + strlen(CONTROL));
+	return vfio_create(choice->place, control, strstr(choice->words, SEEN), err);
+}
+
+/* Whether `word` is among those that the device was said to have. */
+static bool has_word(const struct device_choice *choice, const char *word, size_t length)
+{
+	const char *list = strstr(choice->words, HAS);
+
+	for (list = list ? list + strlen(HAS) : ""; *list && *list != ','; list += *list == '/') {
+		size_t own = strcspn(list, "/,");
+
+		if (own == length && !memcmp(list, word, length))
+			return true;
+		list += own;
+	}
+	return false;
+}
+
+/* What a device of the model's leaves to chance, one with a life of its own does as it likes. */
+static bool is_chance(const char *word, size_t length)
+{
+	static const char *const keys[] = { "reorder=", "batch=", "outstanding=" };
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		if (length > strlen(keys[i]) && !memcmp(word, keys[i], strlen(keys[i])))
+			return true;
+	}
+	return false;
+}
+
+static int vfio_parse(struct device_choice *choice, const char *options, struct error *err)
+{
+	for (const char *word = options; *word; word += *word == ',') {
+		size_t length = strcspn(word, ",");
+		char text[DEVICE_WORDS_MAX];
+
+		snprintf(text, sizeof(text), "%.*s", (int)length, word);
+		if (!strncmp(word, CONTROL, strlen(CONTROL)) || !strncmp(word, HAS, strlen(HAS)) ||
+		    !strcmp(text, SEEN)) {
+			if (device_add_words(choice, text, err))
+				return -1;
+		} else if (!has_word(choice, word, length) && !is_chance(word, length)) {
+			error_set(err, "the device was not made with %s", text);
+			return DEVICE_CANNOT;
+		}
+		word += length;
+	}
+	return 0;
 }
 
 /* ---- the table ---- */
@@ -42,6 +108,15 @@ static const struct device_kind kinds[] = {
 	  .parse = plugin_parse,
 	  .check = plugin_check,
 	  .open = plugin_open },
+	{ .name = "vfio",
+	  .place = "BUS:DEVICE.FUNCTION",
+	  .meaning =
+		  "a virtio-blk PCI function of this machine that is bound to vfio-pci; control=FILE: who resizes\n      "
+		  "and pulls it; has=WORD/WORD...: options of the contract device that it was made with; registers=seen:\n      "
+		  "each access to them is seen",
+	  .own_disk = true,
+	  .parse = vfio_parse,
+	  .open = vfio_open },
 };
 
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))

@@ -30,6 +30,7 @@ struct cli_command {
 int cmd_explore(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_conform(int argc, char **argv);
+int cmd_exports(int argc, char **argv);
 int cmd_imports(int argc, char **argv);
 int cmd_fuzz(int argc, char **argv);
 int cmd_run(int argc, char **argv);

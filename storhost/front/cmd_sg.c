@@ -165,7 +165,7 @@ static int serve(const struct sg_arguments *arguments, struct machine *machine, 
 	struct error err;
 	int status = 0;
 
-	if (sg_server_start(machine->port, listener, &server, &err)) {
+	if (sg_server_start(machine->port, machine->device, listener, &server, &err)) {
 		close(listener);
 		return cli_fail(NULL, &err);
 	}

@@ -14,6 +14,8 @@
 #include "verify/verify.h"
 
 #define RAM_BYTES (UINTPTR_MAX > 0xffffffffu ? (uint64_t)1 << 30 : (uint64_t)192 << 20)
+#define RAM_MIB_LEAST 48u
+#define RAM_MIB_MOST 1024u
 /* A machine that follows a schedule is started thousands of times: it is a small one. */
 #define RAM_BYTES_SMALL ((uint64_t)48 << 20)
 #define SRBS_SMALL 32u
@@ -162,6 +164,28 @@ static int set_slot(struct machine_options *options, const char *value, struct e
 	return 0;
 }
 
+/* SIZE[@ADDRESS,ADDRESS,ADDRESS], the size in MiB. */
+static int set_memory(struct machine_options *options, const char *value, struct error *err)
+{
+	uint64_t at[PHYS_RANGES] = { 0 };
+	char *end;
+	uint64_t size = strtoull(value, &end, 10);
+	unsigned count = 0;
+
+	for (; *end == (count ? ',' : '@') && count < PHYS_RANGES; count++)
+		at[count] = strtoull(end + 1, &end, 0);
+	if (*end || size < RAM_MIB_LEAST || size > RAM_MIB_MOST || (count && count < PHYS_RANGES) ||
+	    (count && (!at[0] || at[0] >> 32 || (at[0] | at[1] | at[2]) % PHYS_PAGE)))
+		return error_set(
+			err,
+			"memory is a number of MiB from %u to %u, which @ADDRESS,ADDRESS,ADDRESS may follow, the first "
+			"below 4 GiB; not '%s'",
+			RAM_MIB_LEAST, RAM_MIB_MOST, value);
+	options->ram = size << 20;
+	memcpy(options->memory_at, at, sizeof(at));
+	return 0;
+}
+
 static int set_ring_points(struct machine_options *options, const char *value, struct error *err)
 {
 	uint64_t points = 0;
@@ -209,6 +233,8 @@ static const struct machine_option_row {
 	  set_watchdog },
 	{ "parameter", "TEXT", "registry value Parameters\\Device\\DriverParameter", set_parameter },
 	{ "slot", "N", "PCI device number (3)", set_slot },
+	{ "memory", "MIB", "simulated RAM (1024; x86: 192); @A,B,C: physical memory, a third at each address",
+	  set_memory },
 	{ "ring-points", "0|1", "1: each access to the ring is a point for a schedule or for chance, too; x64 (0)",
 	  set_ring_points },
 	{ "dump-memory", "N", "bytes of uncached memory in dump mode (32768)", set_dump_memory },
@@ -301,6 +327,7 @@ static void dump_free(struct machine *machine)
 
 int machine_power_on(struct machine *machine, const struct machine_options *options, struct error *err)
 {
+	uint64_t seed = options->cpus.seed ^ 0x7068797300;
 	const char *lack;
 
 	memset(machine, 0, sizeof(*machine));
@@ -317,7 +344,10 @@ int machine_power_on(struct machine *machine, const struct machine_options *opti
 		error_set(err, "%s", lack);
 		return MACHINE_CANNOT;
 	}
-	return phys_start(options->ram, machine->seed ^ 0x7068797300, err) || cpus_start(&options->cpus, err) ? -1 : 0;
+	if (options->memory_at[0] ? phys_start_at(options->ram, options->memory_at, seed, err)
+				  : phys_start(options->ram, seed, err))
+		return -1;
+	return cpus_start(&options->cpus, err);
 }
 
 int machine_start(struct machine *machine, const struct machine_options *options, struct error *err)

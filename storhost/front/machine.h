@@ -10,6 +10,7 @@
 #include "device/open.h"
 #include "disk/disk.h"
 #include "front/json.h"
+#include "nt/phys.h"
 #include "port/port.h"
 
 struct machine_options {
@@ -17,7 +18,7 @@ struct machine_options {
 	struct device_choice device;
 	struct port_options port;
 	struct cpu_config cpus;
-	uint64_t ram; /* bytes */
+	uint64_t ram, memory_at[PHYS_RANGES]; /* bytes; physical memory for it: phys_start_at */
 };
 
 struct machine {

@@ -12,6 +12,8 @@ static const struct cli_command commands[] = {
 	{ "info", "FILE [--json]", "what a driver's headers say, and what Windows 7 would refuse", cmd_info },
 	{ "imports", "FILE [--json]", "what a driver imports, and from where it gets it", cmd_imports },
 	{ "scsi", "FILE --disk IMAGE [--json] -- BYTE...", "one SCSI command through the hosted driver", cmd_scsi },
+	{ "exports", "[--json|--markdown]", "what drivers may import from Windows 7, and what of it storhost has",
+	  cmd_exports },
 	{ "run", "FILE SCENARIO... [--disk IMAGE] [--json] [--verbose]",
 	  "scripts of what Windows does to the hosted driver", cmd_run },
 	{ "faults", "FILE SCENARIO... [--kind KIND] [--every M | --at N] [--json] [--verbose]",

@@ -4,12 +4,14 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <ntddscsi.h>
 #include <storport.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "device/virtio_blk.h"
 #include "front/sg_wire.h"
 
 #define ACCEPT_PAUSE_US 10000 /* before the next attempt, when descriptors have run out */
@@ -22,6 +24,7 @@ struct connection {
 
 struct sg_server {
 	struct port *port;
+	struct device *device;
 	int listener;
 	pthread_t acceptor;
 	pthread_mutex_t lock;
@@ -80,7 +83,7 @@ static void execute(struct sg_server *server, const struct sg_request *from, voi
 {
 	static const enum request_direction directions[] = { DIRECTION_NONE, DIRECTION_IN, DIRECTION_OUT };
 	struct port_request request = {
-		.function = SRB_FUNCTION_EXECUTE_SCSI,
+		.function = from->kind == SG_WIRE_IO_CONTROL ? SRB_FUNCTION_IO_CONTROL : SRB_FUNCTION_EXECUTE_SCSI,
 		.cdb_length = from->cdb_length,
 		.direction = directions[from->direction],
 		.data = data,
@@ -97,6 +100,18 @@ static void execute(struct sg_server *server, const struct sg_request *from, voi
 		reply->error = ENODEV;
 	else
 		fill_reply(reply, &request);
+}
+
+/* What the size is refused for is the device's own business, and the client's to ask for another. */
+static void resize(struct sg_server *server, const struct sg_request *from, struct sg_reply *reply)
+{
+	struct error err;
+	uint64_t bytes;
+
+	memcpy(&bytes, from->cdb, sizeof(bytes));
+	memset(reply, 0, sizeof(*reply));
+	if (virtio_blk_resize(server->device, bytes, &err))
+		reply->error = EINVAL;
 }
 
 /* ---- connections ---- */
@@ -123,9 +138,24 @@ static bool transmit(int fd, const void *data, size_t length)
 
 static bool is_sound(const struct sg_request *request)
 {
-	return request->magic == SG_WIRE_MAGIC && request->length <= SG_WIRE_DATA_MAX &&
-	       request->direction <= SG_WIRE_OUT && request->cdb_length && request->cdb_length <= SG_WIRE_CDB_MAX &&
-	       (request->direction != SG_WIRE_NONE || !request->length);
+	if (request->magic != SG_WIRE_MAGIC || request->length > SG_WIRE_DATA_MAX || request->direction > SG_WIRE_OUT ||
+	    request->cdb_length > SG_WIRE_CDB_MAX || (request->direction == SG_WIRE_NONE && request->length))
+		return false;
+	switch (request->kind) {
+	case SG_WIRE_COMMAND:
+		return request->cdb_length;
+	case SG_WIRE_IO_CONTROL:
+		return request->direction == SG_WIRE_IN && request->length >= sizeof(SRB_IO_CONTROL);
+	case SG_WIRE_RESIZE:
+		return request->direction == SG_WIRE_NONE && request->cdb_length == sizeof(uint64_t);
+	default:
+		return false;
+	}
+}
+
+static bool sends_data(const struct sg_request *request)
+{
+	return request->direction == SG_WIRE_OUT || request->kind == SG_WIRE_IO_CONTROL;
 }
 
 /* Reads one request and answers it; false: the connection is of no more use. */
@@ -141,9 +171,12 @@ static bool serve_request(struct connection *connection)
 	data = malloc(request.length ? request.length : 1);
 	if (!data)
 		return false;
-	good = request.direction != SG_WIRE_OUT || receive(connection->fd, data, request.length);
+	good = !sends_data(&request) || receive(connection->fd, data, request.length);
 	if (good) {
-		execute(connection->server, &request, data, &reply);
+		if (request.kind == SG_WIRE_RESIZE)
+			resize(connection->server, &request, &reply);
+		else
+			execute(connection->server, &request, data, &reply);
 		good = transmit(connection->fd, &reply, sizeof(reply));
 		if (good && !reply.error && request.direction == SG_WIRE_IN)
 			good = transmit(connection->fd, data, reply.transferred);
@@ -222,13 +255,14 @@ static void *acceptor_run(void *opaque)
 	}
 }
 
-int sg_server_start(struct port *port, int listener, struct sg_server **out, struct error *err)
+int sg_server_start(struct port *port, struct device *device, int listener, struct sg_server **out, struct error *err)
 {
 	struct sg_server *server = calloc(1, sizeof(*server));
 
 	if (!server)
 		return error_set(err, "no memory");
 	server->port = port;
+	server->device = device;
 	server->listener = listener;
 	pthread_mutex_init(&server->lock, NULL);
 	pthread_cond_init(&server->idle, NULL);

@@ -11,8 +11,8 @@
 
 struct sg_server;
 
-/* Serves connections at a listening socket, which becomes the server's. */
-int sg_server_start(struct port *port, int listener, struct sg_server **out, struct error *err);
+/* Serves connections at a listening socket, which becomes the server's. The device is the port's. */
+int sg_server_start(struct port *port, struct device *device, int listener, struct sg_server **out, struct error *err);
 /* Ends every connection after its current command, and waits for that. */
 void sg_server_stop(struct sg_server *server);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * What sg_preload.c, inside a SCSI tool, and sg_server.c, inside storhost, say to each other over a UNIX socket.
+ * What a client of the hosted disk (sg_preload.c, inside a SCSI tool; the tests' driver for Wine) and sg_server.c, inside
+ * storhost, say to each other over a UNIX socket.
  *
  * A connection carries requests one after the other: struct sg_request, its data if the direction is out, and back
  * struct sg_reply with the data that came in. Closing a connection abandons nothing. Both ends are on one machine, but
@@ -20,13 +21,19 @@
 #define SG_WIRE_DATA_MAX (16u << 20)
 #define SG_WIRE_SENSE_MAX 255u
 
+enum sg_wire_kind {
+	SG_WIRE_COMMAND, /* a SCSI command */
+	SG_WIRE_IO_CONTROL, /* IOCTL_SCSI_MINIPORT: its buffer as data, which also follow the request; direction in, no CDB */
+	SG_WIRE_RESIZE, /* not for the driver: the disk gets the size in bytes in the CDB's first eight, little-endian */
+};
+
 enum sg_wire_direction { SG_WIRE_NONE, SG_WIRE_IN, SG_WIRE_OUT };
 
 struct sg_request {
 	uint32_t magic;
 	uint32_t length;  /* bytes of data */
 	uint32_t timeout; /* seconds */
-	uint8_t direction, cdb_length, reserved[2];
+	uint8_t direction, cdb_length, kind, reserved;
 	uint8_t cdb[SG_WIRE_CDB_MAX];
 };
 

@@ -103,6 +103,11 @@ unsigned cpu_count(void)
 	return machine.config.cpus;
 }
 
+struct cpu *cpu_at(unsigned index)
+{
+	return &machine.cpus[index % machine.config.cpus].cpu;
+}
+
 uint64_t cpu_random(void)
 {
 	uint64_t value;

@@ -9,8 +9,8 @@
  *                            seeded generator, or a schedule, may switch to another actor. The clock is virtual: it
  *                            moves by stalls and, when nobody can run, jumps to the next timer. The same seed and
  *                            schedule give the same run, unless somebody outside of the machine works for the device,
- *                            in real time: as long as he does, an idle machine's clock follows the real one, at an eighth of its
- *                            speed.
+ *                            in real time: as long as he does, an idle machine's clock follows the real one, at an
+ *                            eighth of its speed.
  *   threads                  Each processor is a thread, the device has threads of its own, the clock is real.
  *
  * Front ends live outside the machine: they post work to a processor and wait for a gate that the work opens. In the
@@ -84,7 +84,8 @@ struct cpu_config {
 /* The processor that runs the calling code; NULL in a front end or device thread. */
 struct cpu *cpu_self(void);
 unsigned cpu_count(void);
-uint64_t cpu_random(void); /* from the machine's generator; on a processor only */
+struct cpu *cpu_at(unsigned index); /* modulo their number */
+uint64_t cpu_random(void);          /* from the machine's generator; on a processor only */
 /* One of count ways to go on, all of them right: 0 to count - 1. On a processor only. */
 unsigned cpu_choose(unsigned count);
 

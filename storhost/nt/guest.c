@@ -2,7 +2,6 @@
 /* Access to memory that a driver names. */
 #include "nt/guest.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "nt/cpu.h"
@@ -10,7 +9,6 @@
 #include "verify/verify.h"
 
 #define CHUNK 512u
-#define FORMAT_MAX 256u
 
 static bool guest_fault(const void *address, size_t size, bool write, uintptr_t pc)
 {
@@ -52,55 +50,6 @@ bool guest_wide_string(char *to, const uint16_t *from, size_t size, uintptr_t pc
 		to[i] = (char)(unit < 0x80 ? unit : '?');
 		to[i + 1] = '\0';
 	}
-	return true;
-}
-
-/* One conversion, of which `spec` is what follows '%'; how long it is. */
-static size_t format_one(char *to, size_t size, const char *spec, guest_va_list *ap, uintptr_t pc)
-{
-	size_t flags = strspn(spec, "-+ #0123456789.*"), modifiers = strspn(spec + flags, "hlIw64");
-	bool wide = memchr(spec + flags, 'I', modifiers) || (modifiers >= 2 && spec[flags + 1] == 'l');
-	char kind = spec[flags + modifiers];
-	unsigned long long number;
-
-	to[0] = '\0';
-	if (!kind)
-		return flags + modifiers;
-	if (kind == 's')
-		guest_string(to, guest_va_arg(*ap, const char *), size, pc);
-	else if (kind == 'p')
-		snprintf(to, size, "%p", guest_va_arg(*ap, void *));
-	else if (kind == 'c')
-		snprintf(to, size, "%c", guest_va_arg(*ap, int));
-	else if (kind == '%')
-		snprintf(to, size, "%%");
-	else {
-		number = wide ? guest_va_arg(*ap, unsigned long long) : guest_va_arg(*ap, unsigned int);
-		if (kind == 'd' || kind == 'i')
-			snprintf(to, size, "%lld", wide ? (long long)number : (int)number);
-		else
-			snprintf(to, size, kind == 'u' ? "%llu" : "%llx", number);
-	}
-	return flags + modifiers + 1;
-}
-
-bool guest_format(char *to, size_t size, const char *format, guest_va_list *ap, uintptr_t pc)
-{
-	char spec[FORMAT_MAX];
-	size_t done = 0;
-
-	to[0] = '\0';
-	if (!guest_string(spec, format, sizeof(spec), pc))
-		return false;
-	for (const char *from = spec; *from && done + 1 < size;) {
-		if (*from == '%') {
-			from += 1 + format_one(to + done, size - done, from + 1, ap, pc);
-			done += strlen(to + done);
-		} else {
-			to[done++] = *from++;
-		}
-	}
-	to[done] = '\0';
 	return true;
 }
 

@@ -32,11 +32,6 @@ bool guest_write(void *to, const void *from, size_t size, uintptr_t pc);
 bool guest_string(char *to, const char *from, size_t size, uintptr_t pc);
 /* The same from UTF-16; characters beyond ASCII become '?'. */
 bool guest_wide_string(char *to, const uint16_t *from, size_t size, uintptr_t pc);
-/*
- * What a driver prints, as DbgPrint formats it: strings, characters, numbers of 32, 64 or pointer size; width,
- * precision and flags are read over. False: the format itself cannot be read.
- */
-bool guest_format(char *to, size_t size, const char *format, guest_va_list *ap, uintptr_t pc);
 
 void guest_move(void *to, const void *from, size_t size, uintptr_t pc);
 void guest_fill(void *to, int value, size_t size, uintptr_t pc);

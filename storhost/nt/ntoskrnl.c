@@ -1,14 +1,44 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* The routines of ntoskrnl.exe and hal.dll that StorPort miniports are known to import. */
-#include <ntddk.h>
+#include <stdarg.h>
 #include <stdio.h>
 
-#include "nt/cpu.h"
-#include "nt/exports.h"
-#include "nt/guest.h"
-#include "verify/verify.h"
+#include "nt/dispatch.h"
+#include "nt/kernel.h"
+#include "nt/memory.h"
 
-#define CALLER ((uintptr_t)__builtin_return_address(0))
+void (*kernel_run_driver)(enum callback callback, void (*run)(void *opaque), void *opaque);
+
+void kernel_call(const char *name, unsigned max_irql, enum kernel_use use, uintptr_t pc)
+{
+	struct cpu *cpu = cpu_self();
+
+	if (use == KERNEL_PROHIBITED)
+		verify_report(RULE_CALL_KERNEL, pc, "%s is called", name);
+	if (cpu->irql > max_irql)
+		verify_report(RULE_CALL_IRQL, pc, "%s is called at IRQL %u, it allows at most %u", name, cpu->irql,
+			      max_irql);
+	cpu_point();
+}
+
+void kernel_stop(uintptr_t pc, const char *fmt, ...)
+{
+	char text[480];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	verify_report(RULE_DRIVER_FAULT, pc, "%s", text);
+	cpu_die("the driver stopped the machine");
+	__builtin_unreachable();
+}
+
+void kernel_forget(bool leaks)
+{
+	dispatch_forget();
+	memory_forget(leaks);
+}
 
 VOID NTAPI KeBugCheckEx(ULONG code, ULONG_PTR p1, ULONG_PTR p2, ULONG_PTR p3, ULONG_PTR p4)
 {
@@ -16,19 +46,6 @@ VOID NTAPI KeBugCheckEx(ULONG code, ULONG_PTR p1, ULONG_PTR p2, ULONG_PTR p3, UL
 		      (unsigned long long)p1, (unsigned long long)p2, (unsigned long long)p3, (unsigned long long)p4);
 	cpu_die("the driver called KeBugCheckEx");
 	__builtin_unreachable();
-}
-
-/* Windows 7 shows it to a debugger; a checked driver says so which assertion fails before it does. */
-ULONG NTAPIV DbgPrint(PCSTR format, ...)
-{
-	guest_va_list ap;
-	char text[512];
-
-	guest_va_start(ap, format);
-	if (guest_format(text, sizeof(text), format, &ap, CALLER))
-		fprintf(stderr, "debug: %s", text);
-	guest_va_end(ap);
-	return 0;
 }
 
 static PVOID NTAPIV nt_memcpy(PVOID to, const void *from, SIZE_T size)
@@ -64,41 +81,12 @@ static int NTAPIV nt_memcmp(const void *a, const void *b, SIZE_T size)
 	return 0;
 }
 
-/* A routine that is here for drivers that call it, and is not for miniports. */
-static void prohibited(const char *name, uintptr_t pc)
-{
-	verify_report(RULE_CALL_KERNEL, pc, "%s is called", name);
-}
+static const struct export_entry basic_exports[] = {
+	ENTRY("KeBugCheckEx", KeBugCheckEx), ENTRY("memcmp", nt_memcmp), ENTRY("memcpy", nt_memcpy),
+	ENTRY("memmove", nt_memmove),        ENTRY("memset", nt_memset), { NULL, NULL },
+};
 
-static KIRQL NTAPI nt_get_current_irql(void)
-{
-	prohibited("KeGetCurrentIrql", CALLER);
-	return (KIRQL)cpu_self()->irql;
-}
-
-static VOID NTAPI nt_stall(ULONG microseconds)
-{
-	prohibited("KeStallExecutionProcessor", CALLER);
-	cpu_stall(microseconds);
-}
-
-/* x86 imports it as data, for the seed of the stack cookie. */
-static volatile struct {
-	ULONG low;
-	LONG high1, high2;
-} nt_tick_count = { 0x1234567, 0, 0 };
-
-#define ENTRY(name, function) { name, (void *)(uintptr_t)(function) }
-
-const struct export_entry nt_exports[] = {
-	ENTRY("DbgPrint", DbgPrint),
-	ENTRY("KeBugCheckEx", KeBugCheckEx),
-	ENTRY("KeGetCurrentIrql", nt_get_current_irql),
-	ENTRY("KeStallExecutionProcessor", nt_stall),
-	{ "KeTickCount", (void *)&nt_tick_count },
-	ENTRY("memcmp", nt_memcmp),
-	ENTRY("memcpy", nt_memcpy),
-	ENTRY("memmove", nt_memmove),
-	ENTRY("memset", nt_memset),
-	{ NULL, NULL },
+const struct export_entry *const nt_exports[] = {
+	basic_exports, arithmetic_exports, debug_exports, dispatch_exports, memory_exports, print_exports,
+	rtl_exports,   string_exports,     sync_exports,  time_exports,     trace_exports,  NULL,
 };

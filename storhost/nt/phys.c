@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* Simulated RAM: one memory file, its bus addresses, who may touch which page, and windows on it. */
+#define _FILE_OFFSET_BITS 64 /* of physical memory */
 #include "nt/phys.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,12 +21,17 @@
 #endif
 
 /* Bus address ranges: below 4 GiB, just above it, and far up, where an address cut to 32 or 40 bits is wrong. */
-static const uint64_t range_base[] = { 0x0000000001000000, 0x0000000140000000, 0x00000a5000000000 };
-#define RANGES (sizeof(range_base) / sizeof(range_base[0]))
+static const uint64_t own_base[PHYS_RANGES] = { 0x0000000001000000, 0x0000000140000000, 0x00000a5000000000 };
+#define RANGES PHYS_RANGES
+
+/* How Linux shows physical memory that it does not use. */
+#define PHYSICAL_MEMORY "/dev/mem"
 
 static struct {
 	pthread_mutex_t lock;
 	int fd;
+	bool physical;
+	uint64_t base[RANGES];
 	uint8_t *host; /* all of RAM, linear */
 	uint32_t pages, per_range;
 	uint8_t *use;        /* enum phys_use of each page */
@@ -38,16 +46,22 @@ static struct {
 
 static uint64_t page_address(uint32_t page)
 {
-	return range_base[page / ram.per_range] + (uint64_t)(page % ram.per_range) * PHYS_PAGE;
+	return ram.base[page / ram.per_range] + (uint64_t)(page % ram.per_range) * PHYS_PAGE;
+}
+
+/* Where it is in the file. */
+static uint64_t page_offset(uint32_t page)
+{
+	return ram.physical ? page_address(page) : (uint64_t)page * PHYS_PAGE;
 }
 
 /* Page number of a bus address, or UINT32_MAX. */
 static uint32_t address_page(uint64_t address)
 {
 	for (uint32_t r = 0; r < RANGES; r++) {
-		uint64_t offset = address - range_base[r];
+		uint64_t offset = address - ram.base[r];
 
-		if (address >= range_base[r] && offset < (uint64_t)ram.per_range * PHYS_PAGE)
+		if (address >= ram.base[r] && offset < (uint64_t)ram.per_range * PHYS_PAGE)
 			return r * ram.per_range + (uint32_t)(offset / PHYS_PAGE);
 	}
 	return UINT32_MAX;
@@ -74,32 +88,70 @@ static void free_list_fill(void)
 	}
 }
 
-static int ram_create(uint64_t bytes, struct error *err)
+static int open_ram(struct error *err)
+{
+	ram.fd = ram.physical ? open(PHYSICAL_MEMORY, O_RDWR | O_CLOEXEC) : memfd_create("storhost-ram", MFD_CLOEXEC);
+	if (ram.fd < 0 && ram.physical)
+		return error_set(err, "%s: %s", PHYSICAL_MEMORY, strerror(errno));
+	if (ram.fd < 0 || (!ram.physical && ftruncate(ram.fd, (off_t)ram.pages * PHYS_PAGE)))
+		return error_set(err, "cannot make the simulated memory of %llu bytes",
+				 (unsigned long long)ram.pages * PHYS_PAGE);
+	return 0;
+}
+
+/* The ranges one behind the other. */
+static int map_ram(struct error *err)
+{
+	size_t length = (size_t)ram.per_range * PHYS_PAGE;
+
+	ram.host = mmap(NULL, RANGES * length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	for (unsigned r = 0; r < RANGES && ram.host != MAP_FAILED; r++) {
+		if (mmap(ram.host + r * length, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, ram.fd,
+			 (off_t)page_offset(r * ram.per_range)) != MAP_FAILED)
+			continue;
+		return error_set(err, "the memory at 0x%llx cannot be mapped: %s", (unsigned long long)ram.base[r],
+				 strerror(errno));
+	}
+	return 0;
+}
+
+static int ram_create(struct error *err)
 {
 	size_t arena_bytes = (size_t)ARENA_PAGES * PHYS_PAGE;
 
-	ram.fd = memfd_create("storhost-ram", MFD_CLOEXEC);
-	if (ram.fd < 0 || ftruncate(ram.fd, (off_t)ram.pages * PHYS_PAGE))
-		return error_set(err, "cannot make the simulated memory of %llu bytes", (unsigned long long)bytes);
-	ram.host = mmap(NULL, (size_t)ram.pages * PHYS_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, ram.fd, 0);
+	if (open_ram(err) || map_ram(err))
+		return -1;
 	ram.arena = mmap(NULL, arena_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	ram.use = calloc(ram.pages, 1);
 	ram.free_list = calloc(ram.pages, sizeof(*ram.free_list));
 	ram.arena_page = calloc(ARENA_PAGES, sizeof(*ram.arena_page));
 	if (ram.host == MAP_FAILED || ram.arena == MAP_FAILED || !ram.use || !ram.free_list || !ram.arena_page)
-		return error_set(err, "cannot map the simulated memory of %llu bytes", (unsigned long long)bytes);
+		return error_set(err, "cannot map the simulated memory of %llu bytes",
+				 (unsigned long long)ram.pages * PHYS_PAGE);
+	return 0;
+}
+
+static int start(uint64_t bytes, const uint64_t *places, bool physical, uint64_t seed, struct error *err)
+{
+	ram.physical = physical;
+	memcpy(ram.base, places, sizeof(ram.base));
+	ram.per_range = (uint32_t)(bytes / PHYS_PAGE / RANGES);
+	ram.pages = ram.per_range * RANGES;
+	ram.run_start = ram.per_range / 8 * 7;
+	if (ram_create(err))
+		return -1;
+	phys_restart(seed);
 	return 0;
 }
 
 int phys_start(uint64_t bytes, uint64_t seed, struct error *err)
 {
-	ram.per_range = (uint32_t)(bytes / PHYS_PAGE / RANGES);
-	ram.pages = ram.per_range * RANGES;
-	ram.run_start = ram.per_range / 8 * 7;
-	if (ram_create(bytes, err))
-		return -1;
-	phys_restart(seed);
-	return 0;
+	return start(bytes, own_base, false, seed, err);
+}
+
+int phys_start_at(uint64_t bytes, const uint64_t *places, uint64_t seed, struct error *err)
+{
+	return start(bytes, places, true, seed, err);
 }
 
 void phys_restart(uint64_t seed)
@@ -224,7 +276,8 @@ bool phys_range(unsigned n, struct phys_range *range)
 
 	if (n >= RANGES)
 		return false;
-	*range = (struct phys_range){ range_base[n], length, n * length, ram.host + n * length, ram.fd };
+	*range = (struct phys_range){ ram.base[n],           length, page_offset(n * ram.per_range),
+				      ram.host + n * length, ram.fd, ram.physical };
 	return true;
 }
 
@@ -275,10 +328,10 @@ void *phys_map(const uint64_t *addresses, size_t count)
 		size_t run = 1;
 		uint32_t page = address_page(addresses[done]);
 
-		while (done + run < count && address_page(addresses[done + run]) == page + run)
+		while (done + run < count && addresses[done + run] == addresses[done] + run * PHYS_PAGE)
 			run++;
 		if (mmap(ram.arena + (size_t)(first + done) * PHYS_PAGE, run * PHYS_PAGE, PROT_READ | PROT_WRITE,
-			 MAP_SHARED | MAP_FIXED, ram.fd, (off_t)page * PHYS_PAGE) == MAP_FAILED) {
+			 MAP_SHARED | MAP_FIXED, ram.fd, (off_t)page_offset(page)) == MAP_FAILED) {
 			first = 0;
 			break;
 		}

@@ -28,6 +28,12 @@ enum phys_use {
 };
 
 int phys_start(uint64_t bytes, uint64_t seed, struct error *err);
+/*
+ * The same in physical memory of the machine that storhost runs on, which Linux was told to leave alone (memmap= of its
+ * command line): a third in each place, at that very bus address.
+ */
+#define PHYS_RANGES 3
+int phys_start_at(uint64_t bytes, const uint64_t *places, uint64_t seed, struct error *err);
 /* Memory of the same size for another machine: nothing is allocated, and no window is open any more. */
 void phys_restart(uint64_t seed);
 void phys_stop(void);
@@ -50,6 +56,7 @@ struct phys_range {
 	uint64_t address, length, offset;
 	void *host;
 	int fd;
+	bool physical; /* the file is the memory of the machine that storhost runs on, by the same addresses */
 };
 /* False: there is no range n. */
 bool phys_range(unsigned n, struct phys_range *range);

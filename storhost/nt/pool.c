@@ -42,7 +42,8 @@ void *pool_alloc(size_t size, uint32_t tag, enum pool_kind kind, uintptr_t pc)
 	}
 	mprotect(block->map + pages * PAGE, PAGE, PROT_NONE);
 	block->start = block->map + pages * PAGE - room;
-	if (kind == POOL_CONTIGUOUS)
+	/* The executive's begins at a page where it has one or more. */
+	if (kind == POOL_CONTIGUOUS || (kind == POOL_EXECUTIVE && size >= PAGE))
 		block->start = block->map;
 	memset(block->map, POOL_FILL, pages * PAGE);
 	if (kind == POOL_PORT)

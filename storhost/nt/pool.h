@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum pool_kind { POOL_NONPAGED, POOL_CONTIGUOUS, POOL_MDL, POOL_REGISTRY, POOL_PORT };
+enum pool_kind { POOL_NONPAGED, POOL_CONTIGUOUS, POOL_MDL, POOL_REGISTRY, POOL_PORT, POOL_EXECUTIVE, POOL_STRING };
 
 #define POOL_FILL 0xcd
 

@@ -4,6 +4,7 @@
  * register mappings, MSI and MSI-X, and the way back of DMA and interrupts.
  */
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/inject.h"
 #include "port/internal.h"
@@ -186,6 +187,17 @@ static bool device_busy_actor(void *opaque)
 	return port->device->ops->busy && !port->unplugged && port->device->ops->busy(port->device);
 }
 
+static bool device_expects(void *opaque)
+{
+	const struct port *port = opaque;
+
+	for (unsigned i = 0; i < port->slot_count; i++) {
+		if (port->slots[i].state == SLOT_STARTED)
+			return true;
+	}
+	return false;
+}
+
 void bus_restore(struct port *port)
 {
 	for (unsigned bar = 0; bar < BARS; bar++) {
@@ -218,7 +230,8 @@ static unsigned memory_ranges(struct device_memory *memory)
 	unsigned n;
 
 	for (n = 0; n < MEMORY_RANGES && phys_range(n, &range); n++)
-		memory[n] = (struct device_memory){ range.address, range.length, range.host, range.fd, range.offset };
+		memory[n] = (struct device_memory){ range.address, range.length, range.host,
+						    range.fd,      range.offset, range.physical };
 	return n;
 }
 
@@ -235,6 +248,7 @@ int bus_attach(struct port *port, struct error *err)
 		.blame = device_blame,
 		.memory = memory,
 		.memory_count = memory_ranges(memory),
+		.expects = device_expects,
 	};
 
 	if (device_attach(port->device, &bus, err))
@@ -345,6 +359,33 @@ static unsigned bar_of(const struct port *port, uint64_t address, uint64_t lengt
 	return bar;
 }
 
+/* The device's own registers lie over the region that traps, where it has them to lend. */
+static void mapping_open(struct mapping *mapping)
+{
+	const struct device *device = mapping->port->device;
+
+	mapping->direct = device->ops->bar_map && device->ops->bar_map((struct device *)device, mapping->bar,
+								       mapping->offset, mapping->length, mapping->base);
+	mapping->port->direct |= mapping->direct;
+}
+
+/* From here on it traps. */
+static void mapping_close(struct mapping *mapping)
+{
+	if (mapping->direct)
+		mmap(mapping->base, mapping->length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
+		     -1, 0);
+	mapping->direct = false;
+}
+
+void bus_trap(struct port *port)
+{
+	for (unsigned i = 0; i < MAPPINGS; i++) {
+		if (port->mappings[i].base)
+			mapping_close(&port->mappings[i]);
+	}
+}
+
 void *bus_map(struct port *port, uint64_t address, uint32_t length, uintptr_t pc)
 {
 	static const struct trap_region_ops ops = { mapping_read, mapping_write, mapping_after };
@@ -366,6 +407,8 @@ void *bus_map(struct port *port, uint64_t address, uint32_t length, uintptr_t pc
 	mapping->offset = address - lead - port->bar_address[bar];
 	mapping->length = (lead + length + PHYS_PAGE - 1) & ~(uint64_t)(PHYS_PAGE - 1);
 	mapping->base = trap_region_create(mapping->length, &ops, mapping, &err);
+	if (mapping->base)
+		mapping_open(mapping);
 	return mapping->base ? mapping->base + lead : NULL;
 }
 
@@ -383,14 +426,21 @@ struct mapping *bus_mapping(struct port *port, const volatile void *address, uns
 	return NULL;
 }
 
+/* The address space is not reused: what is laid over it must not stay. */
+static void mapping_destroy(struct mapping *mapping)
+{
+	mapping_close(mapping);
+	trap_region_destroy(mapping->base);
+	mapping->base = NULL;
+}
+
 bool bus_unmap(struct port *port, void *base, uintptr_t pc)
 {
 	struct mapping *mapping = bus_mapping(port, base, 1, pc);
 
 	if (!mapping)
 		return false;
-	trap_region_destroy(mapping->base);
-	mapping->base = NULL;
+	mapping_destroy(mapping);
 	return true;
 }
 
@@ -398,8 +448,7 @@ void bus_unmap_all(struct port *port)
 {
 	for (unsigned i = 0; i < MAPPINGS; i++) {
 		if (port->mappings[i].base)
-			trap_region_destroy(port->mappings[i].base);
-		port->mappings[i].base = NULL;
+			mapping_destroy(&port->mappings[i]);
 	}
 }
 
@@ -439,7 +488,9 @@ static bool line_service(struct interrupt *self, void *opaque)
 	stat_count(&port->stats.interrupts);
 	claimed = line_call(port);
 	port->stats.refused += !claimed;
-	if (claimed)
+	if (port->device->ops->intx_served)
+		port->device->ops->intx_served(port->device);
+	else if (claimed)
 		line_call_for_another(port);
 	return claimed;
 }

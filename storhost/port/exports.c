@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* The exports of storport.sys that are neither notifications nor extended functions, and the table of them all. */
 #include "base/inject.h"
+#include "nt/clock.h"
+#include "nt/debug.h"
 #include "nt/exports.h"
+#include "nt/format.h"
 #include "nt/guest.h"
 #include "nt/pool.h"
 #include "nt/registry.h"
@@ -11,6 +14,9 @@
 #define CB_RUNNING                                                                                                     \
 	(CB_BUILD_IO | CB_START_IO | CB_INTERRUPT | CB_MS_INTERRUPT | CB_DPC | CB_TIMER | CB_RESET_BUS |               \
 	 CB_ADAPTER_CONTROL | CB_SYNCHRONIZE | CB_INITIALIZE | CB_PASSIVE_INITIALIZE)
+
+/* VIRTUAL_HW_INITIALIZATION_DATA has five more callbacks. */
+#define VIRTUAL_DATA_BYTES (sizeof(HW_INITIALIZATION_DATA) + 5 * sizeof(void *))
 
 /* ---- set-up ---- */
 
@@ -56,6 +62,11 @@ ULONG NTAPI StorPortInitialize(PVOID driver_object, PVOID registry_path, PHW_INI
 		return (ULONG)STATUS_INVALID_PARAMETER;
 	if (driver_object != port->driver_object || registry_path != port->registry_path)
 		verify_report(RULE_INIT_DATA, CALLER, "StorPortInitialize does not get DriverEntry's own arguments");
+	if (copy.HwInitializationDataSize == VIRTUAL_DATA_BYTES) {
+		verify_report(RULE_DRIVER_STOPPED, CALLER,
+			      "a virtual miniport (VIRTUAL_HW_INITIALIZATION_DATA): storhost hosts PCI functions only");
+		return (ULONG)STATUS_NOT_SUPPORTED;
+	}
 	if (copy.HwInitializationDataSize != sizeof(copy)) {
 		verify_report(RULE_INIT_DATA, CALLER, "HwInitializationDataSize is 0x%x, Windows 7 knows 0x%zx",
 			      copy.HwInitializationDataSize, sizeof(copy));
@@ -358,8 +369,7 @@ VOID NTAPI StorPortStallExecution(ULONG microseconds)
 
 VOID NTAPI StorPortQuerySystemTime(PLARGE_INTEGER time_out)
 {
-	/* 100 ns units since 1601; the machine is started at a fixed date so that runs repeat. */
-	LONGLONG now = 131000000000000000ll + (LONGLONG)clock_now() * 10;
+	LONGLONG now = (LONGLONG)clock_system_time();
 
 	if (CALL_REFUSED("StorPortQuerySystemTime", IRQL_DEVICE, CB_ANY))
 		now = 0;
@@ -384,15 +394,16 @@ VOID NTAPI StorPortLogError(PVOID extension, PSCSI_REQUEST_BLOCK srb, UCHAR path
 
 VOID NTAPIV StorPortDebugPrint(ULONG level, PCCHAR format, ...)
 {
-	guest_va_list ap;
 	char text[512];
+	guest_va_list ap;
 
 	(void)level;
 	cpu_point();
 	guest_va_start(ap, format);
-	if (guest_format(text, sizeof(text), format, &ap, CALLER) && port_debug_print)
-		fprintf(stderr, "debug: %s", text);
+	format_cut(text, sizeof(text), format, &ap, NULL, CALLER);
 	guest_va_end(ap);
+	if (debug_shown)
+		debug_text(text);
 }
 
 /* ---- registry ---- */

@@ -5,7 +5,10 @@
 #include <strings.h>
 #include <sys/mman.h>
 
+#include "nt/clock.h"
+#include "nt/debug.h"
 #include "nt/exports.h"
+#include "nt/kernel.h"
 #include "nt/pool.h"
 #include "nt/registry.h"
 #include "port/internal.h"
@@ -18,7 +21,6 @@
 typedef NTSTATUS NTAPI driver_entry_routine(void *driver_object, void *registry_path);
 
 struct port *port_loading;
-bool port_debug_print;
 struct port *port_hosted;
 
 struct port *port_of(const void *extension, uintptr_t pc)
@@ -71,7 +73,7 @@ static void driver_fault(const struct trap_fault *fault)
 		[TRAP_ACCESS] = "an access to memory that is not there",
 		[TRAP_UNDECODED] = "a register access that is not understood",
 		[TRAP_ILLEGAL] = "an illegal instruction",
-		[TRAP_BREAKPOINT] = "a breakpoint or a failed assertion",
+		[TRAP_BREAKPOINT] = "a breakpoint",
 		[TRAP_FASTFAIL] = "a fast fail",
 		[TRAP_PRIVILEGED] = "a privileged instruction",
 		[TRAP_ARITHMETIC] = "an arithmetic fault",
@@ -82,6 +84,9 @@ static void driver_fault(const struct trap_fault *fault)
 
 	if (fault->kind == TRAP_ENDLESS) {
 		callback_watch(fault->pc);
+	} else if (export_variable(fault->address)) {
+		verify_report(RULE_DRIVER_STOPPED, fault->pc, "the driver uses the variable %s, which storhost has not",
+			      export_variable(fault->address));
 	} else if (ended) {
 		verify_report(RULE_SRB_AFTER, fault->pc, "%s: 0x%llx belongs to an SRB that was completed", fault->text,
 			      (unsigned long long)fault->address);
@@ -91,6 +96,8 @@ static void driver_fault(const struct trap_fault *fault)
 	} else if (fault->kind == TRAP_ACCESS && srb_buffer_nowhere(fault->address)) {
 		verify_report(RULE_SRB_BUFFER, fault->pc, "%s: 0x%llx is a DataBuffer that is not mapped", fault->text,
 			      (unsigned long long)fault->address);
+	} else if (fault->kind == TRAP_ASSERTION) {
+		verify_report(RULE_DRIVER_FAULT, fault->pc, "assertion failed");
 	} else {
 		verify_report(RULE_DRIVER_FAULT, fault->pc, "%s: %s, address 0x%llx", kinds[fault->kind], fault->text,
 			      (unsigned long long)fault->address);
@@ -98,11 +105,11 @@ static void driver_fault(const struct trap_fault *fault)
 	cpu_die("the driver crashed");
 }
 
-static void stub_called(const char *dll, const char *name)
+static void stub_called(const char *dll, const char *name, uintptr_t pc)
 {
 	enum rule rule = strncasecmp(dll, "storport", 8) ? RULE_CALL_KERNEL : RULE_DRIVER_STOPPED;
 
-	verify_report(rule, 0, "the driver called %s of %s, which storhost has not", name, dll);
+	verify_report(rule, pc, "the driver called %s of %s, which storhost has not", name, dll);
 	cpu_die("the driver called what storhost has not");
 }
 
@@ -157,6 +164,15 @@ static struct port *port_create(const char *driver, struct device *device, const
 	return port;
 }
 
+static void run_driver(enum callback callback, void (*run)(void *opaque), void *opaque)
+{
+	struct frame frame;
+
+	callback_enter(&frame, callback);
+	run(opaque);
+	callback_leave(&frame);
+}
+
 /* A second load finds the handlers of the first. */
 static int traps_install(struct error *err)
 {
@@ -165,7 +181,7 @@ static int traps_install(struct error *err)
 	if (!installed && trap_init(is_driver_code, driver_fault, err))
 		return -1;
 	installed = true;
-	return 0;
+	return clock_share(err);
 }
 
 int port_open(const char *driver, struct device *device, const struct port_options *options, struct port **out,
@@ -176,7 +192,8 @@ int port_open(const char *driver, struct device *device, const struct port_optio
 	if (!port)
 		return error_set(err, "no memory");
 	port_hosted = port_loading = port;
-	port_debug_print = options->debug;
+	debug_shown = options->debug;
+	kernel_run_driver = run_driver;
 	*out = port;
 	verify_scene = &scene;
 	export_stub_called = stub_called;
@@ -615,6 +632,7 @@ void port_free(struct port *port)
 		return;
 	/* What an adapter that was pulled out had set, stop_run has not seen. */
 	timers_cancel(port);
+	kernel_forget(true);
 	/* One that was pulled out while it was being started, too, has no power before it arrives again. */
 	if (port->unplugged)
 		port->device->ops->power_cycle(port->device);
@@ -630,6 +648,7 @@ void port_free(struct port *port)
 
 void port_forget(struct port *port)
 {
+	kernel_forget(false);
 	pool_forget();
 	port_hosted = NULL;
 	cpu_set_device(NULL, NULL, NULL);
@@ -656,5 +675,8 @@ struct port_stats port_stats(const struct port *port)
 
 	for (size_t i = 0; i < sizeof(stats) / sizeof(*to); i++)
 		to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+	/* Of accesses that nobody saw there is no number. */
+	if (port->direct)
+		stats.mmio_reads = stats.mmio_writes = DEVICE_UNCOUNTED;
 	return stats;
 }

@@ -68,6 +68,7 @@ struct mapping {
 	struct port *port;
 	unsigned bar;
 	uint64_t offset, length;
+	bool direct; /* the device's own registers lie over the region */
 };
 
 struct dpc {
@@ -99,6 +100,7 @@ struct port {
 	bool stopping;
 	_Atomic bool stopped;      /* by ScsiStopAdapter, and not restarted */
 	_Atomic bool unplugged;    /* the device was pulled out */
+	bool direct;               /* the driver reaches registers that nobody here sees it reach */
 	_Atomic bool removal_told; /* and the miniport knows: it may not look for it any more */
 	bool removal_sent;         /* removal_request is on its way, or was */
 	struct timer removal_timer;
@@ -224,7 +226,6 @@ const char *callback_name(enum callback callback);
 struct port *port_of(const void *extension, uintptr_t pc);
 /* The one that DriverEntry is running for. */
 extern struct port *port_loading;
-extern bool port_debug_print; /* print what StorPortDebugPrint gets */
 
 #define CALLER ((uintptr_t)__builtin_return_address(0))
 /* At the head of every export: judge the call, then let others run. */
@@ -246,6 +247,8 @@ void bus_disconnect(struct port *port);
 /* Calls the line's service routine for somebody else's interrupt. On a processor. */
 void bus_neighbour(struct port *port);
 void bus_unmap_all(struct port *port);
+/* From here on every access to a register is seen here. */
+void bus_trap(struct port *port);
 uint32_t bus_config_read(struct port *port, unsigned offset, uint8_t *buffer, uint32_t length);
 void *bus_map(struct port *port, uint64_t address, uint32_t length, uintptr_t pc);
 bool bus_unmap(struct port *port, void *base, uintptr_t pc);

@@ -209,15 +209,27 @@ int port_neighbour(struct port *port, uint64_t times, struct error *err)
 							 : error_set(err, "the driver did not return: %s", cpu_death());
 }
 
-static void unplug(void *opaque)
+/* Nobody answers any more. */
+static void unplug(struct port *port)
 {
-	struct port *port = opaque;
+	const struct device_ops *ops = port->device->ops;
 
 	port->unplugged = true;
-	if (port->device->ops->pulled_out)
-		port->device->ops->pulled_out(port->device);
 	cpu_device_stands(); /* its last access to memory is over */
+	bus_trap(port);
+	if (ops->pulled_out)
+		ops->pulled_out(port->device);
 	interrupt_signal(&port->line.interrupt, false);
+}
+
+static void eject(void *opaque)
+{
+	struct transition *transition = opaque;
+	struct port *port = transition->port;
+	const struct device_ops *ops = port->device->ops;
+
+	transition->result = ops->eject ? ops->eject(port->device, transition->err) : 0;
+	unplug(port);
 }
 
 static void removal_over(struct work *work)
@@ -296,8 +308,8 @@ int port_surprise_remove(struct port *port, struct error *err)
 
 	if (!port->started)
 		return 0;
-	if (!cpu_call(0, unplug, port))
-		return error_set(err, "the machine died: %s", cpu_death());
+	if (run_transition(port, eject, false, err))
+		return -1;
 	timer_cancel(&port->removal_timer);
 	if (!port->removal_sent)
 		removal_send(port);

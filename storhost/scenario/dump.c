@@ -82,6 +82,8 @@ int step_crash(struct run *run, const struct step *step, struct error *err)
 	if (step->number && run->state == STATE_RUNNING && !cpu_run(step->number))
 		return error_set(err, "expected the machine to live, got its death: %s", cpu_death());
 	failed = image_start(run, step, true, err);
+	if (failed == SCENARIO_CANNOT)
+		return failed;
 	forget_flights(run);
 	run->write_cache = true; /* the image has not been told to do without */
 	if (failed)

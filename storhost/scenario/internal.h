@@ -197,6 +197,7 @@ struct run {
 	int disk_fd;
 	uint64_t disk_bytes; /* as the script knows it */
 	uint32_t block_size;
+	bool volatile_disk;               /* it is in the driver's memory: the image stays as it was */
 	bool write_cache, unmaps, zeroes; /* the disk says that it has these */
 	uint8_t address[3];
 	pthread_mutex_t lock; /* model, flights and loads, which completions change */
@@ -294,6 +295,7 @@ int live_named(const char *name);
 int step_disk(struct run *run, const struct step *step, struct error *err);
 int step_option(struct run *run, const struct step *step, struct error *err);
 int step_nothing(struct run *run, const struct step *step, struct error *err);
+int step_volatile(struct run *run, const struct step *step, struct error *err);
 int step_start(struct run *run, const struct step *step, struct error *err);
 int step_stop(struct run *run, const struct step *step, struct error *err);
 int step_lun(struct run *run, const struct step *step, struct error *err);

@@ -520,6 +520,8 @@ const struct verb verbs[] = {
 	DO("option", "option NAME VALUE", parse_option, step_option, STATE_NEW,
 	   "a machine option, as on the command line"),
 	DO("device", "device SPEC", parse_device, step_option, STATE_NEW, "the same as option device SPEC"),
+	DO("volatile", "volatile", parse_nothing, step_volatile, STATE_NEW,
+	   "the driver keeps its disk in memory of its own: nothing is expected of the image"),
 	DO("finding", "finding RULE", parse_finding, step_nothing, STATE_ANY,
 	   "this rule is broken somewhere in the scenario, and that is right"),
 	DO("start", "start [fails \"TEXT\"]", parse_start, step_start, STATE_NEW | STATE_STOPPED | STATE_REFUSED,

@@ -54,8 +54,10 @@ bool decode_address(const ucontext_t *uc, const struct decoded *decoded, const Z
 	uint64_t sum = (uint64_t)mem->disp.value;
 
 	if (operand->type != ZYDIS_OPERAND_TYPE_MEMORY || mem->type != ZYDIS_MEMOP_TYPE_MEM ||
-	    mem->segment == ZYDIS_REGISTER_FS || mem->segment == ZYDIS_REGISTER_GS)
+	    mem->segment == ZYDIS_REGISTER_FS || (mem->segment == ZYDIS_REGISTER_GS && !trap_segment()))
 		return false;
+	if (mem->segment == ZYDIS_REGISTER_GS)
+		sum += trap_segment();
 	if (mem->base == ZYDIS_REGISTER_RIP)
 		sum += (uint64_t)MACHINE_PC(uc) + decoded->instruction.length;
 	else if (!add_register(uc, mem->base, 1, &sum))
@@ -64,6 +66,21 @@ bool decode_address(const ucontext_t *uc, const struct decoded *decoded, const Z
 		return false;
 	*address = decoded->instruction.address_width == 32 ? (uint32_t)sum : sum;
 	return true;
+}
+
+bool trap_decode_cr8(const ucontext_t *uc, struct trap_cr8 *move)
+{
+	struct decoded decoded;
+	unsigned shift;
+
+	if (!decode((uintptr_t)MACHINE_PC(uc), &decoded) || decoded.instruction.mnemonic != ZYDIS_MNEMONIC_MOV)
+		return false;
+	move->write = decoded.operands[0].reg.value == ZYDIS_REGISTER_CR8;
+	if (decoded.operands[!move->write].reg.value != ZYDIS_REGISTER_CR8)
+		return false;
+	move->reg = decode_register(decoded.operands[move->write].reg.value, &shift);
+	move->length = decoded.instruction.length;
+	return move->reg >= 0;
 }
 
 static bool is_privileged(const ZydisDecodedInstruction *instruction)

@@ -62,6 +62,18 @@ enum trap_emulation {
  */
 enum trap_emulation trap_emulate(ucontext_t *uc, const struct trap_region **region, struct trap_fault *fault);
 
+/* What gs points to, for addresses relative to it; 0: nothing. */
+uintptr_t trap_segment(void);
+
+/* A move from or to CR8: the general register's index in gregs, and the instruction's length. */
+struct trap_cr8 {
+	int reg;
+	bool write;
+	unsigned length;
+};
+/* False: that is not what stands at uc's pc. */
+bool trap_decode_cr8(const ucontext_t *uc, struct trap_cr8 *move);
+
 struct trap_instruction {
 	char text[sizeof(((struct trap_fault *)0)->text)];
 	bool privileged;

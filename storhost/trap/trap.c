@@ -37,6 +37,8 @@ enum { INT_FASTFAIL = 0x29, INT_ASSERTION = 0x2c, INT_DEBUG_SERVICE = 0x2d };
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
+enum { PREFIX_GS = 0x65 };
+
 /* Of the watch; nobody else in these programs uses it. */
 #define WATCH_SIGNAL SIGPROF
 
@@ -49,6 +51,7 @@ static struct {
 	struct sigaction previous[CAUGHT_COUNT];
 	pthread_mutex_t lock; /* writers of `regions` */
 	_Atomic(struct trap_region *) regions;
+	const struct trap_kernel *kernel; /* NULL: there is none */
 } trap = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 struct trap_thread {
@@ -58,6 +61,7 @@ struct trap_thread {
 	uintptr_t resume;                 /* between an access and its hook: where the driver goes on */
 	const struct trap_region *region; /* likewise: whose hook */
 	uintptr_t pc;                     /* of the access that is being performed; 0: none */
+	unsigned irql;                    /* that was written to CR8 */
 	bool (*overdue)(void);            /* NULL: not watched */
 	timer_t watch;
 };
@@ -73,25 +77,13 @@ const struct trap_region *trap_region_find(uintptr_t address)
 	return NULL;
 }
 
-void *trap_region_create(size_t size, const struct trap_region_ops *ops, void *opaque, struct error *err)
+int trap_region_at(uintptr_t base, size_t size, const struct trap_region_ops *ops, void *opaque, struct error *err)
 {
-	struct trap_region *region;
-	void *base;
+	struct trap_region *region = malloc(sizeof(*region));
 
-	if (!size || size % PAGE) {
-		error_set(err, "a trap region of %zu bytes is no whole number of pages", size);
-		return NULL;
-	}
-	region = malloc(sizeof(*region));
-	base = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (!region || base == MAP_FAILED) {
-		error_set(err, "no memory for a trap region of %zu bytes", size);
-		if (base != MAP_FAILED)
-			munmap(base, size);
-		free(region);
-		return NULL;
-	}
-	region->base = (uintptr_t)base;
+	if (!region)
+		return error_set(err, "no memory for a trap region of %zu bytes", size);
+	region->base = base;
 	region->size = size;
 	region->ops = *ops;
 	region->opaque = opaque;
@@ -100,7 +92,32 @@ void *trap_region_create(size_t size, const struct trap_region_ops *ops, void *o
 	region->next = atomic_load(&trap.regions);
 	atomic_store(&trap.regions, region);
 	pthread_mutex_unlock(&trap.lock);
+	return 0;
+}
+
+void *trap_region_create(size_t size, const struct trap_region_ops *ops, void *opaque, struct error *err)
+{
+	void *base;
+
+	if (!size || size % PAGE) {
+		error_set(err, "a trap region of %zu bytes is no whole number of pages", size);
+		return NULL;
+	}
+	base = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (base == MAP_FAILED) {
+		error_set(err, "no memory for a trap region of %zu bytes", size);
+		return NULL;
+	}
+	if (trap_region_at((uintptr_t)base, size, ops, opaque, err)) {
+		munmap(base, size);
+		return NULL;
+	}
 	return base;
+}
+
+void trap_set_kernel(const struct trap_kernel *kernel)
+{
+	trap.kernel = kernel;
 }
 
 /* The entry stays in the list: a handler may be walking it, and the address space is not given back either. */
@@ -146,12 +163,51 @@ void trap_hook_enter(uintptr_t *resume)
 	region->ops.after(region->opaque);
 }
 
+static void cr8_after(void *opaque)
+{
+	(void)opaque;
+	trap.kernel->set_irql(thread.irql, trap_pc());
+}
+
+uintptr_t trap_segment(void)
+{
+	return trap.kernel ? (uintptr_t)trap.kernel->segment : 0;
+}
+
 /* Leaves the handler into the region's hook, which returns to where the driver would have gone on. */
 static void enter_hook(ucontext_t *uc, const struct trap_region *region)
 {
 	thread.region = region;
 	thread.resume = (uintptr_t)MACHINE_PC(uc);
 	MACHINE_PC(uc) = (greg_t)(uintptr_t)trap_hook_entry;
+}
+
+static bool handle_cr8(ucontext_t *uc)
+{
+	static const struct trap_region cr8 = { .ops = { .after = cr8_after } };
+	uintptr_t pc = (uintptr_t)MACHINE_PC(uc);
+	struct trap_cr8 move;
+
+	if (!trap.kernel || !thread.stacks || uc->uc_mcontext.gregs[REG_TRAPNO] != VECTOR_GENERAL_PROTECTION ||
+	    !trap.is_driver_code(pc) || !trap_decode_cr8(uc, &move))
+		return false;
+	MACHINE_PC(uc) += move.length;
+	if (move.write) {
+		thread.irql = (unsigned)uc->uc_mcontext.gregs[move.reg];
+		enter_hook(uc, &cr8);
+	} else {
+		uc->uc_mcontext.gregs[move.reg] = (greg_t)trap.kernel->irql(pc);
+	}
+	return true;
+}
+
+/* An address relative to gs, which is nothing in Linux, lies in the first pages: where nobody has memory. */
+static bool is_segment_access(const ucontext_t *uc, const siginfo_t *info)
+{
+	uint8_t byte;
+
+	return trap.kernel && (uintptr_t)info->si_addr < 4 * PAGE && trap.is_driver_code((uintptr_t)MACHINE_PC(uc)) &&
+	       !trap_copy(&byte, (const void *)(uintptr_t)MACHINE_PC(uc), 1) && byte == PREFIX_GS;
 }
 
 /* The hook's entry uses the driver's stack: what happens to it there has happened to the driver. */
@@ -164,6 +220,19 @@ static void enter_hook(ucontext_t *uc, const struct trap_region *region)
 {
 	(void)uc;
 	(void)region;
+}
+
+static bool handle_cr8(ucontext_t *uc)
+{
+	(void)uc;
+	return false;
+}
+
+static bool is_segment_access(const ucontext_t *uc, const siginfo_t *info)
+{
+	(void)uc;
+	(void)info;
+	return false;
 }
 
 static uintptr_t blamed_pc(uintptr_t pc)
@@ -253,6 +322,8 @@ static void classify_protection(const ucontext_t *uc, const struct trap_instruct
 		fault->kind = TRAP_FASTFAIL;
 		break;
 	case INT_ASSERTION:
+		fault->kind = TRAP_ASSERTION;
+		break;
 	case INT_DEBUG_SERVICE:
 		fault->kind = TRAP_BREAKPOINT;
 		break;
@@ -385,9 +456,10 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 	if ((uintptr_t)MACHINE_PC(uc) == (uintptr_t)trap_copy_access)
 		MACHINE_PC(uc) = (greg_t)(uintptr_t)trap_copy_end;
 	else if (sig == SIGSEGV && info->si_code > 0 && uc->uc_mcontext.gregs[REG_TRAPNO] == VECTOR_PAGE_FAULT &&
-		 !(uc->uc_mcontext.gregs[REG_ERR] & PAGE_FAULT_FETCH) && trap_region_find((uintptr_t)info->si_addr))
+		 !(uc->uc_mcontext.gregs[REG_ERR] & PAGE_FAULT_FETCH) &&
+		 (trap_region_find((uintptr_t)info->si_addr) || is_segment_access(uc, info)))
 		handle_region(sig, info, uc);
-	else
+	else if (sig != SIGSEGV || info->si_code <= 0 || !handle_cr8(uc))
 		handle_fault(sig, info, uc);
 	errno = saved;
 }

@@ -34,11 +34,22 @@ struct trap_region_ops {
 	void (*after)(void *opaque);
 };
 
+/*
+ * What x64 code has of the kernel without calling it. Where this is not set, CR8 and gs are crashes. set_irql runs as a
+ * region's `after` does, irql in the signal handler; pc as trap_pc() has it.
+ */
+struct trap_kernel {
+	void *segment; /* the region that gs points to */
+	unsigned (*irql)(uintptr_t pc);
+	void (*set_irql)(unsigned irql, uintptr_t pc);
+};
+
 enum trap_kind {
 	TRAP_ACCESS,     /* address neither mapped nor a region, or a protection violation */
 	TRAP_UNDECODED,  /* touched a region with an instruction that is not understood */
 	TRAP_ILLEGAL,    /* ud2 and friends */
-	TRAP_BREAKPOINT, /* int3, int 2c (assertion) */
+	TRAP_BREAKPOINT, /* int3, int 2d */
+	TRAP_ASSERTION,  /* int 2c */
 	TRAP_FASTFAIL,   /* int 29 */
 	TRAP_PRIVILEGED, /* cli, hlt, mov crN, in, out, rdmsr… */
 	TRAP_ARITHMETIC,
@@ -72,6 +83,9 @@ size_t trap_copy(void *to, const void *from, size_t size);
 
 /* Reserves `size` bytes of address space (page multiple) that trap. Returns its base, or NULL. */
 void *trap_region_create(size_t size, const struct trap_region_ops *ops, void *opaque, struct error *err);
+/* The same at an address of the kernel's half, where a process has none of its own. x64. */
+int trap_region_at(uintptr_t base, size_t size, const struct trap_region_ops *ops, void *opaque, struct error *err);
+void trap_set_kernel(const struct trap_kernel *kernel);
 /* Inside a region's callbacks and its hook: the instruction that accesses it, or the one behind it. */
 uintptr_t trap_pc(void);
 /* From here on an access is a TRAP_ACCESS. The address space is not reused. */

@@ -13,7 +13,9 @@
 
 static int answer;
 
-const struct export_entry nt_exports[] = { { "KeBugCheckEx", &answer }, { "KeTickCount", &answer }, { NULL, NULL } };
+static const struct export_entry basic_table[] = { { "KeBugCheckEx", &answer }, { NULL, NULL } };
+static const struct export_entry time_table[] = { { "KeTickCount", &answer }, { NULL, NULL } };
+const struct export_entry *const nt_exports[] = { basic_table, time_table, NULL };
 const struct export_entry port_exports[] = { { "StorPortInitialize", &answer }, { NULL, NULL } };
 
 static void test_lists_of_both_machines_are_told_apart(void **state)
@@ -88,11 +90,12 @@ static void test_a_stub_is_the_same_each_time_and_another_for_each_name(void **s
 static struct {
 	jmp_buf back;
 	const char *dll, *name;
-	uintptr_t misalignment;
+	uintptr_t misalignment, pc;
 } called;
 
-static void note_call(const char *dll, const char *name)
+static void note_call(const char *dll, const char *name, uintptr_t pc)
 {
+	called.pc = pc;
 	called.dll = dll;
 	called.name = name;
 	called.misalignment = ((uintptr_t)__builtin_frame_address(0) + 2 * sizeof(void *)) % 16;
@@ -120,6 +123,8 @@ static void expect_stub_call(const char *dll, const char *name, unsigned long sk
 	assert_string_equal(called.dll, dll);
 	assert_string_equal(called.name, name);
 	assert_int_equal(called.misalignment, 0);
+	/* Behind the call, in call_skewed or wherever that was inlined: at its ud2. */
+	assert_memory_equal((const void *)called.pc, "\x0f\x0b", 2);
 }
 
 static void test_a_called_stub_reports_its_own_name(void **state)
@@ -134,6 +139,32 @@ static void test_a_called_stub_reports_its_own_name(void **state)
 	}
 }
 
+static void test_a_variable_that_is_not_there_is_known_by_its_address(void **state)
+{
+	void *first = stub_of("ntoskrnl.exe", "NtBuildNumber"), *other = stub_of("ntoskrnl.exe", "PsProcessType");
+
+	(void)state;
+	assert_string_equal(export_variable((uintptr_t)first), "NtBuildNumber");
+	assert_string_equal(export_variable((uintptr_t)other + 8), "PsProcessType");
+	assert_null(export_variable((uintptr_t)&answer));
+	assert_null(export_variable((uintptr_t)stub_of("hal.dll", "HalGetBusData")));
+}
+
+static void test_every_name_is_listed_once_with_its_machines(void **state)
+{
+	struct export_name name;
+	unsigned count = 0, implemented = 0, divisions = 0;
+
+	(void)state;
+	for (; export_name(count, &name); count++) {
+		implemented += name.implemented;
+		divisions += !strcmp(name.name, "_alldiv") && name.machines == EXPORT_X86 && !name.implemented;
+	}
+	assert_in_range(count, 2000, 3000);
+	assert_int_equal(implemented, 3);
+	assert_int_equal(divisions, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -141,6 +172,8 @@ int main(void)
 		cmocka_unit_test(test_implementations_come_from_their_modules_table),
 		cmocka_unit_test(test_a_stub_is_the_same_each_time_and_another_for_each_name),
 		cmocka_unit_test(test_a_called_stub_reports_its_own_name),
+		cmocka_unit_test(test_a_variable_that_is_not_there_is_known_by_its_address),
+		cmocka_unit_test(test_every_name_is_listed_once_with_its_machines),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,7 +18,7 @@
 
 static int anything;
 
-const struct export_entry nt_exports[] = { { NULL, NULL } };
+const struct export_entry *const nt_exports[] = { NULL };
 const struct export_entry port_exports[] = { { "StorPortInitialize", &anything }, { NULL, NULL } };
 
 static char path[] = "/tmp/storhost-test-XXXXXX";

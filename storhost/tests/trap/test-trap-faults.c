@@ -54,7 +54,7 @@ static const struct {
 	{ "\x0f\x0b", 2, TRAP_ILLEGAL, "ud2" },
 	{ "\xcc", 1, TRAP_BREAKPOINT, "int3" },
 	{ "\xcd\x03", 2, TRAP_BREAKPOINT, "int 0x03" },
-	{ "\xcd\x2c", 2, TRAP_BREAKPOINT, "int 0x2C" },
+	{ "\xcd\x2c", 2, TRAP_ASSERTION, "int 0x2C" },
 	{ "\xcd\x2d", 2, TRAP_BREAKPOINT, "int 0x2D" },
 	{ "\xcd\x29", 2, TRAP_FASTFAIL, "int 0x29" },
 	{ "\xcd\x2e", 2, TRAP_ILLEGAL, "int 0x2E" },

@@ -42,8 +42,8 @@
  *   Resetting  A reset was asked for or found necessary, or the adapter is to leave; the DPC or HwResetBus performs it.
  *              * The device may still own Requests. New ones get BUSY, nothing is added or popped.
  *   Stopped    * The device was reset, and has lost its power or is about to: no register is touched. A device that
- *                did not obey is reset again by the restart.
- *              * The port had drained its queue: no Request is in flight. Extension and ring memory are kept.
+ *                did not obey is reset again by the restart, and what it may still own stays until then.
+ *              * The port had drained its queue: no other Request is in flight. Extension and ring memory are kept.
  *   Failed     The device refused to stop, or to start again.
  *              * Requests that it may still own stay in the ring and are not returned; new ones get NO_DEVICE.
  *              * A further reset may be tried.

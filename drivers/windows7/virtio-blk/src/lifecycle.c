@@ -119,6 +119,7 @@ static VOID VblkAssertState(PVBLK_ADAPTER Adapter) {
     case VblkResetting:
         NT_ASSERT(Adapter->Pci.Common != NULL);
         break;
+    case VblkStopped:
     case VblkFailed:
     case VblkGone:
         NT_ASSERT(Adapter->ResetQueue.First == NULL);
@@ -126,7 +127,6 @@ static VOID VblkAssertState(PVBLK_ADAPTER Adapter) {
     case VblkChanging:
         break;
     case VblkFound:
-    case VblkStopped:
         NT_ASSERT(Adapter->Aside == NULL && Adapter->ResetQueue.First == NULL);
         break;
     default:
