@@ -64,7 +64,8 @@ def conform(program, *words):
     for line in json.loads(result.stdout):
         outcomes.setdefault(line["outcome"], set()).add(line["clause"])
     assert (result.returncode == 1) == ("FAIL" in outcomes), result.told
-    return outcomes, result.told
+    told = [f"{line['outcome']} {line['clause']}: {line['seen']}" for line in json.loads(result.stdout) if line["seen"]]
+    return outcomes, "\n".join(told)
 
 
 @pytest.mark.parametrize("seed", [1, 2])

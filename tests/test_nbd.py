@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """The NBD server as an NBD client meets it: size, flush, forced unit access, parallel requests, errors."""
 import errno
+import json
 import random
 import time
 
@@ -48,6 +49,30 @@ def test_the_server_says_what_the_disk_is(server, disk):
         assert client.get_size() == SIZE + 512
         assert client.can_flush() and client.can_fua() and client.can_multi_conn() and not client.is_read_only()
         assert client.get_block_size(nbd.SIZE_MINIMUM) == 512
+
+
+def test_nbdinfo_says_what_the_disk_is(server, disk):
+    with server(disk(SIZE), seed=612) as s:
+        (export,) = json.loads(hosting.run("nbdinfo", "--json", s.uri).stdout)["exports"]
+        assert hosting.run("nbdinfo", "--size", s.uri).stdout == f"{SIZE}\n"
+        for question, status in ((["--can", "flush"], 0), (["--can", "fua"], 0), (["--can", "multi-conn"], 0),
+                                 (["--can", "trim"], 2), (["--is", "read-only"], 2)):
+            assert hosting.run("nbdinfo", *question, s.uri).returncode == status, question
+    assert (export["export-size"], export["is_read_only"], export["block_size_minimum"]) == (SIZE, False, 512)
+
+
+@pytest.mark.parametrize("cpus, threads", [(1, 0), (4, 1)])
+def test_nbdkits_checkwrite_finds_every_byte_where_it_was_written(server, disk, cpus, threads):
+    """Its filter reads what a client writes, and fails a write that does not say what is there; zeroes and trims too."""
+    image = disk(SIZE, seed=16)
+    copy, other = disk(SIZE, name="copy.img"), disk(SIZE, seed=17, name="other.img")
+    with server(copy, seed=613, cpus=cpus, threads=threads) as s:
+        assert hosting.run("nbdcopy", "--connections=4", "--requests=32", image, s.uri).returncode == 0, s.told
+        for source, status in ((image, 0), (other, 1)):
+            checked = hosting.run("nbdkit", "-U", "-", "--filter=checkwrite", "nbd", f"uri={s.uri}", "shared=true", "--run",
+                                  f'nbdcopy --connections=4 "{source}" "$uri"')
+            assert (checked.returncode != 0) == status, checked.told + s.told
+    assert hosting.first_difference(image, copy) is None
 
 
 def test_a_read_only_disk_is_served_read_only(server, disk):

@@ -650,6 +650,13 @@ def test_removal_of_what_cannot_be_removed_is_prevented_and_allowed(scsi, empty)
         assert_refused(scsi(empty, f"1e 00 00 00 {prevent:02x} 00"), INVALID_FIELD)
 
 
+def test_the_default_self_test_passes_and_no_other_is_done(scsi, empty):
+    for byte_1 in (0x00, 0x04, 0x14, 0x07):
+        assert_good(scsi(empty, f"1d {byte_1:02x} 00 00 00 00"), transferred=0)
+    for cdb in ("1d 20 00 00 00 00", "1d e4 00 00 00 00", "1d 10 00 00 04 00", "1d 10 00 01 00 00"):
+        assert_refused(scsi(empty, cdb), INVALID_FIELD)
+
+
 def test_the_only_log_page_is_the_list_of_them(scsi, empty):
     assert_good(scsi(empty, "4d 00 00 00 00 00 00 00 ff 00"), bytes([0, 0, 0, 1, 0]))
     assert_good(scsi(empty, "4d 00 40 00 00 00 00 00 04 00"), bytes([0, 0, 0, 1]))
@@ -658,7 +665,7 @@ def test_the_only_log_page_is_the_list_of_them(scsi, empty):
         assert_refused(scsi(empty, cdb), INVALID_FIELD)
 
 
-@pytest.mark.parametrize("opcode", [0x01, 0x04, 0x07, 0x16, 0x17, 0x1C, 0x1D, 0x34, 0x37, 0x3B, 0x3C, 0x41, 0x4C, 0x56,
+@pytest.mark.parametrize("opcode", [0x01, 0x04, 0x07, 0x16, 0x17, 0x1C, 0x34, 0x37, 0x3B, 0x3C, 0x41, 0x4C, 0x56,
                                     0x57, 0x5E, 0x5F, 0x7F, 0x83, 0x85, 0x89, 0x90, 0x9F, 0xA1, 0xA2, 0xA4, 0xB5, 0xB7])
 def test_reservations_and_all_that_is_not_there_are_refused(scsi, empty, opcode):
     assert_refused(scsi(empty, f"{opcode:02x}" + " 00" * 15), INVALID_OPCODE)
@@ -673,7 +680,7 @@ LENGTHS = {0: 6, 1: 10, 2: 10, 4: 16, 5: 12}
 ALL = "features=+discard+write_zeroes"
 
 
-@pytest.mark.parametrize("device, count", [("contract", 30), (UNMAPS, 31), (ZEROES, 31), (ALL, 32)])
+@pytest.mark.parametrize("device, count", [("contract", 31), (UNMAPS, 32), (ZEROES, 32), (ALL, 33)])
 @pytest.mark.parametrize("timeouts", [False, True])
 def test_every_command_is_reported_and_can_be_asked_about(scsi, empty, device, count, timeouts):
     answer = scsi(empty, opcodes(0x80 if timeouts else 0), device=device).answer

@@ -124,7 +124,57 @@ def test_sg_opcodes_lists_what_works_and_nothing_that_does_not(host):
     assert "Command is NOT supported" in plain.run("sg_opcodes --opcode=0x42")
 
 
+def test_scsi_mandat_and_the_other_scripts_find_what_a_disk_must_have(host):
+    disk = host()
+    assert "total number of bad errors: 0" in disk.run("scsi_mandat")
+    assert f"Number of logical blocks={BLOCKS}" in disk.run("scsi_readcap")
+    assert "ready" in disk.run("scsi_ready")
+    disk.run("scsi_stop")
+    disk.run("scsi_start")
+    for command in ("sg_senddiag --test", "sg_senddiag --pf"):
+        disk.run(command)
+    disk.run("sg_senddiag --selftest=1", status=ILLEGAL_REQUEST)
+
+
 # ---- the medium ----
+
+def test_sgp_dd_keeps_as_many_requests_under_way_as_it_has_threads(host, tmp_path):
+    """It writes its requests to the device and reads their answers, by their numbers, instead of asking by SG_IO."""
+    disk = host(cpus=4)
+    source, back = hosting.make_disk(tmp_path / "source.img", SIZE, seed=7), tmp_path / "back.img"
+    script = (f"sgp_dd if={source} of={linux_scsi.DEVICE} bs=512 bpt=32 thr=8 count={BLOCKS} && "
+              f"sgp_dd if={linux_scsi.DEVICE} of={back} bs=512 bpt=32 thr=8 count={BLOCKS}")
+    told = disk.run("sh -c", script, device=None)
+    assert told.count(f"{BLOCKS}+0 records out") == 2, told
+    assert disk.medium(0, BLOCKS) == source.read_bytes() == back.read_bytes()
+
+
+def test_fio_finds_through_sg_what_it_wrote(host):
+    disk = host()
+    told = disk.run("fio --name=sg --ioengine=sg --direct=1 --rw=randrw --bsrange=512-64k --verify=crc32c --verify_fatal=1 "
+                    f"--verify_state_save=0 --size={SIZE} --filename={linux_scsi.DEVICE}", device=None)
+    assert "err= 0" in told and disk.report["bytes_written"] > SIZE * 0.4, told
+
+
+def test_sg_write_verify_sg_write_x_and_sg_read_move_what_they_are_given(host, tmp_path):
+    disk = host()
+    data = tmp_path / "data"
+    data.write_bytes(os.urandom(1024))
+    for lba, command in ((10, "sg_write_verify --bytchk=1"), (20, "sg_write_verify --16"), (30, "sg_write_x --normal --16"),
+                         (40, "sg_write_x --normal --fua")):
+        disk.run(f"{command} --lba={lba} --num=2 --in={data}")
+        assert disk.medium(lba, 2) == data.read_bytes(), command
+    assert "100+0 records in" in disk.run(f"sg_read if={linux_scsi.DEVICE} bs=512 count=100 bpt=10", device=None)
+
+
+def test_sg_wr_mode_switches_the_cache_and_nothing_else(host):
+    page = "08,12,{:02x}" + ",00" * 17
+    disk = host(device="features=+config_wce")
+    script = (f"sg_wr_mode --page=8 --contents={page.format(0)} {linux_scsi.DEVICE} && sg_modes --page=8 {linux_scsi.DEVICE} && "
+              f"! sg_wr_mode --page=8 --contents={page.format(8)} {linux_scsi.DEVICE}")
+    told = disk.run("sh -c", script, device=None)
+    assert " 00     08 12 00 " in told and "Illegal request" in told, told
+
 
 def test_sg_dd_copies_in_and_out_and_verifies(host, tmp_path, disk):
     host = host()
@@ -179,6 +229,10 @@ def test_what_the_disk_has_not_is_refused(host, tmp_path):
     disk.run(f"sg_write_same --16 --lba=0 --num=8 --xferlen=512 --in={zeroes}", status=INVALID_OPCODE)
     disk.run("sg_get_lba_status --lba=0", status=ILLEGAL_REQUEST)
     disk.run("sg_persist --in --read-keys", status=INVALID_OPCODE)
+    for command in ("sg_seek --lba=1", "sg_sat_identify", "sg_rep_zones", "sg_ses", "sg_read_buffer"):
+        disk.run(command, status=INVALID_OPCODE)
+    for command in ("sg_rtpg", "sg_ident", "sg_timestamp", "sg_referrals", "sg_stream_ctl --open"):
+        disk.run(command, status=ILLEGAL_REQUEST)
     disk.run(f"sg_compare_and_write --lba=0 --num=1 --in={zeroes} --xferlen=1024", status=INVALID_OPCODE)
     raw(disk, "ff 00 00 00 00 00", status=INVALID_OPCODE)
     assert disk.medium(0, BLOCKS) == before

@@ -29,7 +29,7 @@ INAPPLICABLE = [
     (r"cannot be resized from here", "QEMU 7.2's export keeps the size that it began with"),
     (r"the back end has (seg-max|size-max|blk-size|alignment|\w+-seg|zeroes-may-unmap)=", "its limits are fixed"),
     (r"and not of 33555968", "its disks are whole blocks"),
-    (r"the driver is no chk build", "these are free builds"),
+    (r"the driver is no \w+ build", "it is for other builds"),
 ]
 
 # Scenarios that take the contract device for granted, and fail for that reason.

@@ -8,11 +8,14 @@
  * in it: it is known again after dup, fork and exec, and there is no table to keep. Each SG_IO takes a connection of its
  * own, so threads and processes may share a descriptor.
  *
- * What sg has and this has not: write() and read() instead of SG_IO, mmap()ed transfers, interface 4. They fail.
+ * A request that is written is done when write() returns, and waits for its read().
+ *
+ * What sg has and this has not: poll(), SIGIO, mmap()ed transfers, resets, interface 4. They fail, or say nothing.
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <scsi/scsi.h>
 #include <scsi/scsi_ioctl.h>
 #include <scsi/sg.h>
@@ -250,6 +253,129 @@ static int sg_io(struct sg_io_hdr *hdr)
 	return result;
 }
 
+/* ---- write() and read() ---- */
+
+/* A request that was written to a descriptor and is done, in the order of the writes. */
+struct written {
+	struct written *next;
+	ino_t descriptor; /* by its socket, which its duplicates share */
+	struct sg_io_hdr hdr;
+};
+
+static struct {
+	pthread_mutex_t lock;
+	struct written *first, **last;
+	bool by_pack_id; /* SG_SET_FORCE_PACK_ID */
+} queue = { .lock = PTHREAD_MUTEX_INITIALIZER, .last = &queue.first };
+
+static ino_t socket_of(int fd)
+{
+	struct stat st;
+
+	return NEXT(fstat)(fd, &st) ? 0 : st.st_ino;
+}
+
+/* 0 or an errno value. */
+static int write_request(int fd, const void *bytes, size_t size)
+{
+	struct written *written;
+	int result;
+
+	if (size < sizeof(written->hdr))
+		return EIO;
+	written = calloc(1, sizeof(*written));
+	if (!written)
+		return ENOMEM;
+	memcpy(&written->hdr, bytes, sizeof(written->hdr));
+	written->descriptor = socket_of(fd);
+	result = sg_io(&written->hdr);
+	if (result) {
+		free(written);
+		return result;
+	}
+	pthread_mutex_lock(&queue.lock);
+	*queue.last = written;
+	queue.last = &written->next;
+	pthread_mutex_unlock(&queue.lock);
+	return 0;
+}
+
+/* The oldest of the descriptor, with that pack_id if it is not -1; NULL: there is none. Under the lock. */
+static struct written **find_written(ino_t descriptor, int pack_id)
+{
+	struct written **link = &queue.first;
+
+	while (*link && ((*link)->descriptor != descriptor || (pack_id != -1 && (*link)->hdr.pack_id != pack_id)))
+		link = &(*link)->next;
+	return *link ? link : NULL;
+}
+
+static int read_answer(int fd, void *bytes, size_t size)
+{
+	struct written **link, *found = NULL;
+	struct sg_io_hdr wanted;
+
+	if (size < sizeof(wanted))
+		return EIO;
+	memcpy(&wanted, bytes, sizeof(wanted));
+	pthread_mutex_lock(&queue.lock);
+	link = find_written(socket_of(fd), queue.by_pack_id ? wanted.pack_id : -1);
+	if (link) {
+		found = *link;
+		*link = found->next;
+		if (!found->next)
+			queue.last = link;
+	}
+	pthread_mutex_unlock(&queue.lock);
+	if (!found)
+		return EAGAIN;
+	memcpy(bytes, &found->hdr, sizeof(found->hdr));
+	free(found);
+	return 0;
+}
+
+static ssize_t done(int result, size_t size)
+{
+	if (!result)
+		return (ssize_t)size;
+	errno = result;
+	return -1;
+}
+
+EXPORT ssize_t write(int fd, const void *bytes, size_t size)
+{
+	return is_ours(fd) ? done(write_request(fd, bytes, size), size) : NEXT(write)(fd, bytes, size);
+}
+
+EXPORT ssize_t read(int fd, void *bytes, size_t size)
+{
+	return is_ours(fd) ? done(read_answer(fd, bytes, size), size) : NEXT(read)(fd, bytes, size);
+}
+
+EXPORT ssize_t __read_chk(int fd, void *bytes, size_t size, size_t room);
+EXPORT ssize_t __read_chk(int fd, void *bytes, size_t size, size_t room)
+{
+	return is_ours(fd) && size <= room ? done(read_answer(fd, bytes, size), size)
+					   : NEXT(__read_chk)(fd, bytes, size, room);
+}
+
+/* How many wait to be read, or the pack_id of the next of them, -1 for none. */
+static int waiting(int fd, bool count)
+{
+	ino_t descriptor = socket_of(fd);
+	struct written **link;
+	int value = 0;
+
+	pthread_mutex_lock(&queue.lock);
+	link = find_written(descriptor, -1);
+	if (!count)
+		value = link ? (*link)->hdr.pack_id : -1;
+	for (struct written *written = queue.first; count && written; written = written->next)
+		value += written->descriptor == descriptor;
+	pthread_mutex_unlock(&queue.lock);
+	return value;
+}
+
 /* ---- what else sg answers ---- */
 
 /* Requests whose answer is one int, the same for every descriptor. */
@@ -257,19 +383,25 @@ static const struct {
 	unsigned long request;
 	int answer;
 } constants[] = {
-	{ SG_GET_VERSION_NUM, SG_VERSION },
-	{ SG_GET_RESERVED_SIZE, 0 },
-	{ SG_EMULATED_HOST, 0 },
-	{ SCSI_IOCTL_GET_BUS_NUMBER, 0 },
+	{ SG_GET_VERSION_NUM, SG_VERSION }, { SG_GET_RESERVED_SIZE, 0 }, { SG_EMULATED_HOST, 0 },
+	{ SCSI_IOCTL_GET_BUS_NUMBER, 0 },   { SG_GET_COMMAND_Q, 1 },
 };
 
-static int device_ioctl(unsigned long request, void *argument)
+static int device_ioctl(int fd, unsigned long request, void *argument)
 {
 	switch (request) {
 	case SG_IO:
 		return sg_io(argument);
-	case SG_SET_TIMEOUT: /* both are about requests that are written and read */
+	case SG_SET_TIMEOUT: /* each request has its own */
 	case SG_SET_RESERVED_SIZE:
+	case SG_SET_COMMAND_Q:
+		return 0;
+	case SG_SET_FORCE_PACK_ID:
+		queue.by_pack_id = *(int *)argument != 0;
+		return 0;
+	case SG_GET_NUM_WAITING:
+	case SG_GET_PACK_ID:
+		*(int *)argument = waiting(fd, request == SG_GET_NUM_WAITING);
 		return 0;
 	case SG_GET_SCSI_ID:
 		memset(argument, 0, sizeof(struct sg_scsi_id));
@@ -298,7 +430,7 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 	va_end(ap);
 	if (!is_ours(fd))
 		return NEXT(ioctl)(fd, request, argument);
-	result = device_ioctl(request, argument);
+	result = device_ioctl(fd, request, argument);
 	if (result)
 		errno = result;
 	return result ? -1 : 0;

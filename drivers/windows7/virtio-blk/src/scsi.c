@@ -24,6 +24,7 @@
 #define START_STOP_POWER 0xF0
 
 #define PREVENT_REFUSED 0x02
+#define DIAGNOSTIC_CODE 0xE0 /* SELF-TEST CODE */
 
 #define LOG_PPC_SP 0x03
 
@@ -272,6 +273,14 @@ static VBLK_OUTCOME VblkPreventAllow(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK 
     return (Srb->Cdb[4] & PREVENT_REFUSED) != 0 ? VblkOutcomeInvalidField : VblkDone(Srb);
 }
 
+/* The default self-test, which a disk that is ready passes; no other test, and no parameters. [SPC-3 6.28] */
+static VBLK_OUTCOME VblkSendDiagnostic(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
+    if ((Srb->Cdb[1] & DIAGNOSTIC_CODE) != 0 || CdbGet16(Srb->Cdb + 3) != 0) {
+        return VblkOutcomeInvalidField;
+    }
+    return VblkTestUnitReady(Adapter, Srb);
+}
+
 /* The list of pages, which is the only one: the device counts nothing that a log could tell. [SPC-3 6.6, 7.2.12] */
 static VBLK_OUTCOME VblkLogSense(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
     static const UCHAR pages[5] = {0, 0, 0, 1, 0};
@@ -317,6 +326,7 @@ static const VBLK_COMMAND_ROW VblkCommands[] = {
     {CDB_MODE_SELECT_6, NO_ACTION, WITH_ALWAYS, VblkModeSelect, {0x11, 0, 0, F, C}},
     {CDB_MODE_SENSE_6, NO_ACTION, WITH_ALWAYS, VblkModeSense, {0x08, F, F, F, C}},
     {CDB_START_STOP_UNIT, NO_ACTION, WITH_ALWAYS, VblkStartStopUnit, {0x01, 0, 0, 0xF7, C}},
+    {CDB_SEND_DIAGNOSTIC, NO_ACTION, WITH_ALWAYS, VblkSendDiagnostic, {0xE4, 0, F, F, C}},
     {CDB_PREVENT_ALLOW, NO_ACTION, WITH_ALWAYS, VblkPreventAllow, {0, 0, 0, 0x03, C}},
     {CDB_READ_CAPACITY_10, NO_ACTION, WITH_ALWAYS, VblkReadCapacity10, {0, F, F, F, F, 0, 0, 0x01, C}},
     {CDB_READ_10, NO_ACTION, WITH_ALWAYS, NULL, {0xF8, F, F, F, F, 0, F, F, C}},
