@@ -228,6 +228,9 @@ static void eject(void *opaque)
 	struct port *port = transition->port;
 	const struct device_ops *ops = port->device->ops;
 
+	/* A register that is still laid over the region would keep it in its slot. */
+	port->unplugged = true;
+	bus_trap(port);
 	transition->result = ops->eject ? ops->eject(port->device, transition->err) : 0;
 	unplug(port);
 }
