@@ -324,7 +324,9 @@ def test_an_interrupted_run_ends_its_machine(tmp_path):
     scene.write_text(json.dumps({"script": [["print", START]], "words": str(tmp_path / "words")}), encoding="utf-8")
     words = [PROGRAM, "--qemu-system", FAKE, "--no-disk-image", "--output", tmp_path / "out", "--", "-x"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               env={**os.environ, "FAKE_QEMU": str(scene)})
+                               env={**os.environ, "FAKE_QEMU": str(scene)},
+                               # What a shell has started in the background is deaf to it.
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     assert process.stdout.readline() == f"{S}START|version=1\n"
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=DEADLINE)
