@@ -105,6 +105,7 @@ BREAKS = [
     ("docs", "dead-anchor", "README.md", "\n[gone](docs/guide.md#part-two)\n", "README.md:2: a link to #part-two"),
     ("docs", "machine-path", "docs/guide.md", "See /home" + "/me/tree.\n", "guide.md:1: names a place"),
     ("docs", "trailing-blank", "docs/guide.md", "Text \n", "guide.md:1: blanks"),
+    ("docs", "unfinished-merge", "docs/guide.md", "<" * 7 + " HEAD\n", "guide.md:1: a merge was not finished"),
     ("docs", "no-newline", "docs/guide.md", "Text", "guide.md:1: no newline"),
     ("docs", "binary", "docs/guide.md", b"MZ\xff\xfe", "guide.md:1: not text"),
 ]

@@ -28,7 +28,7 @@
 #define RESET_S 3      /* that a register write takes at most */
 #define POWER_OFF_S 10 /* of which the first DRAIN_MAX_MS go by in peace */
 /* What is returned is told within so long, if it is told at all: a back end may be held up in between. */
-#define TELL_MS 2000
+#define TELL_MS 10000
 
 /* Features of a ring and of a bus that have nothing to do with who works behind them. */
 #define FRONT_FEATURES (VIRTIO_FEATURE(VIRTIO_F_ACCESS_PLATFORM) | VIRTIO_FEATURE(VIRTIO_F_ORDER_PLATFORM))
