@@ -6,6 +6,7 @@
 command line begins with. As a module it boots them with virtio-blk functions of any make, and does to these, from
 outside, what storhost asks for (docs/qemu-guest.md).
 """
+import contextlib
 import dataclasses
 import json
 import os
@@ -42,6 +43,10 @@ FIRST_SLOT = 2  # of pcie.0 for disks; below are the host bridge and the IOMMU
 
 class Failed(Exception):
     """The sentence that says what went wrong."""
+
+
+class NotFound(Failed):
+    """QEMU has no device of that name."""
 
 
 def run(*command, **keywords):
@@ -152,7 +157,7 @@ class Monitor:
                 if "event" in answer:
                     self.events.append(answer)
                 elif "error" in answer:
-                    raise Failed(f"{command}: {answer['error']['desc']}")
+                    raise (NotFound if answer["error"]["class"] == "DeviceNotFound" else Failed)(f"{command}: {answer['error']['desc']}")
                 else:
                     return answer["return"]
 
@@ -345,9 +350,11 @@ class Guest:
         self.resize(disk, size)
 
     def pull(self, disk, _=0):
-        """Linux may miss the first request; QEMU lets it be repeated."""
+        """Linux may miss the first request; QEMU lets it be repeated, as long as the device has its name. It loses that
+        first, and is deleted when its last request is over."""
         for _ in range(PULLS):
-            self.monitor.do("device_del", {"id": disk.name})
+            with contextlib.suppress(NotFound):
+                self.monitor.do("device_del", {"id": disk.name})
             if self.monitor.happened("DEVICE_DELETED", PULL_DEADLINE, device=disk.name):
                 return
         raise Failed(f"{disk.name} was not let go")

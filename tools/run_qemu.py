@@ -53,6 +53,7 @@ CHANCE = ("reorder", "batch", "outstanding")  # of a device that works when it l
 INAPPLICABLE = {
     "test-the-diagnostic-query-counts": "expects exactly the features of the contract device",
     "test-few-doorbells-for-many-requests": "expects the pace of storhost's device",
+    "test-a-shared-message-is-asked-by-batch": "expects the pace of storhost's device",
     "test-a-dump-needs-no-interrupt": "QEMU sends the first interrupt after a reset whatever used_event says",
 }
 
