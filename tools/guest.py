@@ -36,7 +36,7 @@ RESERVED_MIB = 96
 RESERVED_AT = (0x10000000, 0x14000000, 0x100000000)
 LOW_AT = (0x10000000, 0x14000000, 0x18000000)  # for a machine of less than 4 GiB
 MEMORY_MIB = 3072  # so that there is some above 4 GiB; what is not touched costs nothing
-PULLS, PULL_DEADLINE = 5, 5  # seconds; storhost waits for 30
+PULL_DEADLINE, POLL, POLLS = 25, 0.1, 50  # seconds; storhost waits for 30
 KVM_DEADLINE = 5  # seconds for what takes one
 FIRST_SLOT = 2  # of pcie.0 for disks; below are the host bridge and the IOMMU
 
@@ -160,18 +160,6 @@ class Monitor:
                     raise (NotFound if answer["error"]["class"] == "DeviceNotFound" else Failed)(f"{command}: {answer['error']['desc']}")
                 else:
                     return answer["return"]
-
-    def happened(self, event, deadline, **data):
-        """Whether there is such an event within so many seconds."""
-        end = time.monotonic() + deadline
-        while time.monotonic() < end:
-            self.do("query-status")
-            for one in self.events:
-                if one["event"] == event and all(one["data"].get(name) == value for name, value in data.items()):
-                    self.events.remove(one)
-                    return True
-            time.sleep(0.02)
-        return False
 
 
 def connect(path, deadline):
@@ -350,17 +338,27 @@ class Guest:
         self.resize(disk, size)
 
     def pull(self, disk, _=0):
-        """Linux may miss the first request; QEMU lets it be repeated, as long as the device has its name. It loses that
-        first, and is deleted when its last request is over."""
-        for _ in range(PULLS):
-            with contextlib.suppress(NotFound):
+        """Linux may miss the first request; QEMU lets it be repeated, as long as the device has its name: without it, it
+        has left its slot, and is deleted when nobody in QEMU looks at it any more."""
+        end = time.monotonic() + PULL_DEADLINE
+        with contextlib.suppress(NotFound):
+            while time.monotonic() < end:
                 self.monitor.do("device_del", {"id": disk.name})
-            if self.monitor.happened("DEVICE_DELETED", PULL_DEADLINE, device=disk.name):
-                return
-        raise Failed(f"{disk.name} was not let go")
+                for _ in range(POLLS):
+                    self.monitor.do("qom-get", {"path": f"/machine/peripheral/{disk.name}", "property": "type"})
+                    time.sleep(POLL)
+            raise Failed(f"{disk.name} was not let go")
 
     def plug(self, disk, _=0):
-        self.monitor.do("device_add", disk.device())
+        end = time.monotonic() + PULL_DEADLINE
+        while True:
+            try:
+                self.monitor.do("device_add", disk.device())
+                return
+            except Failed:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(POLL)
 
     def text(self):
         return self.serial.read_text(errors="replace") if self.serial.exists() else ""
