@@ -26,6 +26,7 @@ SELFTEST = {architecture: hosting.OUT / "selftest" / architecture / "aero-virtio
             for architecture in hosting.TARGETS}
 LOG_FILE = "aero-virtio-selftest.log"
 SERVICE = "wine_disk"
+SERVICE_ATTEMPTS = 5
 FUNCTION = r"PCI\VEN_1AF4&DEV_1042&SUBSYS_00021AF4&REV_01\3&1"
 DISK = r"SCSI\Disk&Ven_AERO&Prod_VIRTIO\4&1"
 DISK_CLASS = "{53f56307-b6bf-11d0-94f2-00a0c91efb8b}"
@@ -246,8 +247,18 @@ class Machine:
         self.wine("regedit", "/S", r"C:\machine.reg")
         if relay is not None:
             shutil.copy(driver, self.drive)
-            self.wine("sc", "create", SERVICE, "type=", "kernel", "start=", "demand", "binPath=", rf"C:\{driver.name}")
+            self.create_service(rf"C:\{driver.name}")
             self.wine("net", "start", SERVICE)
+
+    def create_service(self, path):
+        """Wine's service manager is started by the first who asks for it, and on a busy machine comes too late for him."""
+        for attempt in range(SERVICE_ATTEMPTS):
+            try:
+                return self.wine("sc", "create", SERVICE, "type=", "kernel", "start=", "demand", "binPath=", path)
+            except subprocess.CalledProcessError:
+                if attempt == SERVICE_ATTEMPTS - 1:
+                    raise
+                time.sleep(1)
 
     def wine(self, *words):
         """No pipes: the first program's are also those of the services, which stay."""

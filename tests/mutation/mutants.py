@@ -95,6 +95,7 @@ MUTANTS = [
      BLK + "completion.c", "    if ((isr & (VIRTIO_PCI_ISR_QUEUE | VIRTIO_PCI_ISR_CONFIG)) == 0) {\n        return FALSE;", "    if ((isr & (VIRTIO_PCI_ISR_QUEUE | VIRTIO_PCI_ISR_CONFIG)) == 0) {\n        return TRUE;"),
     ("a shared message is taken for the queue's only",
      BLK + "completion.c", "    VblkLookAtConfig(Adapter);\n", ""),
+    # Survives: StorPort allows it. What is lost is the time for which others wait for the lock.
     ("the DPC returns requests under its lock",
      BLK + "completion.c", "    StorPortReleaseSpinLock(adapter, &lock);\n    VblkFinishList(adapter, &finished);", "    VblkFinishList(adapter, &finished);\n    StorPortReleaseSpinLock(adapter, &lock);"),
     # Lifecycle.
