@@ -110,7 +110,7 @@ MUTANTS = [
     ("a change before DRIVER_OK is lost",
      BLK + "lifecycle.c", "    if (VirtioPciConfigGeneration(pci) != Adapter->ConfigGeneration) {\n        (VOID)VblkReadCapacity(Adapter);\n    }\n", ""),
     ("surprise removal still talks to the device",
-     BLK + "lifecycle.c", "    if (Quiet || VblkIsQuiet(Adapter) || VirtioPciReset", "    if (VblkIsQuiet(Adapter) || VirtioPciReset"),
+     BLK + "lifecycle.c", "    if (Quiet || VblkIsQuiet(Adapter) || VirtioPciReset", "    if ((VirtioPciReset(&Adapter->Pci), Quiet) || VblkIsQuiet(Adapter) || VirtioPciReset"),
     ("a resize raises no unit attention",
      BLK + "lifecycle.c", "            Adapter->UnitAttention = TRUE;\n", ""),
     ("the cache mode that was chosen is lost by a reset",
