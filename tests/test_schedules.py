@@ -66,6 +66,20 @@ def test_a_change_between_a_look_and_its_end_is_not_lost_on_x64():
     assert (outcome["verdict"], outcome["schedules"]) == ("PASS", 600), outcome
 
 
+@pytest.mark.parametrize("interrupts", INTERRUPTS)
+def test_a_reset_is_not_over_before_what_is_being_returned_is_back_on_x64(interrupts):
+    # A driver that does not wait for the other processor's DPC fails in the 373rd to 384th.
+    outcome, = explored(X64, named("unit-reset"), "--limit", 600, "--interrupts", interrupts)
+    assert (outcome["verdict"], outcome["schedules"]) == ("PASS", 600), outcome
+
+
+@pytest.mark.parametrize("interrupts", INTERRUPTS)
+def test_no_dpc_works_beside_a_stop_on_x64(interrupts):
+    # The checked driver says so: one whose DPC does not look whether the adapter is paused fails in the 88th.
+    outcome, = explored(("x64", "chk"), named("sleep-beside-a-resize"), "--preemptions", 1, "--interrupts", interrupts)
+    assert outcome["verdict"] == "PASS" and outcome["exhausted"] and outcome["schedules"] > 88, outcome
+
+
 def test_accesses_to_the_ring_are_seen_on_x64_only():
     result = hosting.run(hosting.TARGETS["x86"].program, "run", driver_of(("x86", "fre")), named("every-order"),
                          "--ring-points", 1)

@@ -120,7 +120,6 @@ MUTANTS = [
      "        {\n            VblkTakeAll(Adapter, &finished, VblkOutcomeBusReset);\n"),
     ("a DPC that runs is not waited for when the adapter stops",
      BLK + "lifecycle.c", "        if (dpcs == 0 || (dpcs < VBLK_DPC_RUNNING && i >= DPC_STALLS)) {", "        if (dpcs == 0 || i == 0) {"),
-    # Survives: it takes a stop beside a DPC that begins just then, and no scenario or schedule that is judged has that.
     ("a DPC works while the adapter is stopped",
      BLK + "completion.c", "    if (!adapter->Paused) {\n        VblkServe(adapter, &finished);\n    }", "    VblkServe(adapter, &finished);"),
     ("a reset does not wait for what is being returned",
