@@ -138,6 +138,10 @@ static bool expand(struct search *search, uint32_t id, unsigned cost)
 	const struct schedule_trace *trace = search->trace;
 	const struct node node = search->node[id];
 
+	if (search->exploration->schedule.count == SCHEDULE_DEPARTURES_MAX) {
+		search->level[cost].truncated = true;
+		return true;
+	}
 	for (uint32_t p = node.parent == ROOT ? 0 : node.point + 1; p < trace->points; p++) {
 		const struct schedule_point *point = &trace->point[p];
 		unsigned price = cost + !point->forced;

@@ -53,6 +53,7 @@ struct processor {
 	bool idle, parked;
 	unsigned watched, ticks; /* cpu.entries at the watchdog's last tick, and how many there were since it changed */
 	struct cpu *const *awaits; /* the owner of the lock that it waits for, or NULL */
+	uint64_t looked;           /* machine.moves when it last looked in vain for what it waits for */
 	ucontext_t context;        /* deterministic mode */
 	void *stack;
 	pthread_t thread; /* threaded mode */
@@ -86,6 +87,7 @@ static struct {
 	_Atomic bool device_steps; /* threaded mode: it is in a step */
 	struct rng rng;
 	uint64_t clock, epoch, steps;
+	uint64_t moves; /* deterministic mode: what somebody who waits may see is as it was while this is, and not 0 */
 	uint64_t outside; /* microseconds that only somebody outside of the machine may have moved something */
 	struct timer *timers;
 } machine;
@@ -190,6 +192,12 @@ void cpu_defer(struct cpu *cpu, struct work *work)
 	queue_push(&((struct processor *)cpu)->deferred, work);
 }
 
+static void machine_moved(void)
+{
+	if (!machine.config.threads)
+		machine.moves++;
+}
+
 /* ---- the clock ---- */
 
 static uint64_t monotonic_us(void)
@@ -261,6 +269,7 @@ static bool timers_fire(bool jump)
 		timer_unlink(timer);
 		pthread_mutex_unlock(&machine.lock);
 		cpu_defer(&machine.cpus[0].cpu, &timer->work);
+		machine_moved();
 		fired = true;
 	}
 	return fired;
@@ -308,7 +317,7 @@ void cpu_lower(unsigned irql)
 {
 	current->cpu.irql = irql;
 	while (interrupt_take() || processor_deferred(current))
-		;
+		machine_moved();
 }
 
 /* ---- the watchdog ---- */
@@ -405,7 +414,7 @@ static bool processor_spare(struct processor *p)
 	return p->idle && !processor_has_work(p);
 }
 
-/* Actors are the processors, by index, and then the device. blocked: one that waits for a lock is ready, too. */
+/* Actors are the processors, by index, and then the device. blocked: one that would wait in vain is ready, too. */
 static bool actor_ready(unsigned actor, bool blocked)
 {
 	unsigned device;
@@ -413,7 +422,7 @@ static bool actor_ready(unsigned actor, bool blocked)
 
 	if (actor == device)
 		return device_runnable();
-	return processor_runnable(p) && (blocked || !p->awaits || !*p->awaits);
+	return processor_runnable(p) && (blocked || ((!p->awaits || !*p->awaits) && p->looked != machine.moves));
 }
 
 /* Lists the actors but one that are ready, in turn behind the one that ran last. */
@@ -456,6 +465,7 @@ static void fiber_main(void)
 	current->idle = false;
 	for (;;) {
 		if (processor_turn(current)) {
+			machine_moved();
 			between_turns();
 			continue;
 		}
@@ -569,6 +579,7 @@ static bool schedule_one(void)
 	machine.clock++;
 	timers_fire(false);
 	if (next == device) {
+		machine_moved();
 		device_turn();
 		/* By a schedule it goes on before others do, as a processor does. */
 		machine.going_on = device_runnable();
@@ -746,6 +757,7 @@ static void relax(bool going_on)
 
 void cpu_relax(void)
 {
+	current->looked = machine.moves;
 	relax(false);
 }
 
@@ -788,6 +800,7 @@ void cpu_point(void)
 			cpu_lower(current->cpu.irql);
 		return;
 	}
+	machine_moved();
 	if (++machine.steps == machine.pause)
 		fiber_switch_out();
 	if (schedule_decides()) {
@@ -805,6 +818,7 @@ void cpu_stall(uint64_t microseconds)
 {
 	uint64_t end = clock_now() + microseconds;
 
+	machine_moved();
 	current->cpu.waited += microseconds;
 	if (!machine.config.threads && !pass_real_time(current, microseconds))
 		machine.clock = end;
@@ -1061,6 +1075,7 @@ int cpus_start(const struct cpu_config *config, struct error *err)
 	machine.rng.state = config->seed;
 	machine.pause = UINT64_MAX;
 	machine.next = NOBODY;
+	machine.moves = 1;
 	schedule_follow(config->schedule);
 	machine.epoch = monotonic_us();
 	pthread_mutex_init(&machine.lock, NULL);
