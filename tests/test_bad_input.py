@@ -237,6 +237,15 @@ def test_a_wrong_command_line_is_explained(refused, tmp_path, monkeypatch, words
     refused(names, *words)
 
 
+@pytest.mark.parametrize("command", ["conform", "explore", "faults", "fuzz", "nbd", "run", "scsi", "sg"])
+def test_help_wins_over_what_else_is_wrong(command):
+    result = hosting.run(hosting.STORHOST, command, "--nonsense", "1", "--help")
+    assert (result.returncode, result.stderr) == (0, ""), result.told
+    assert result.stdout.startswith(f"Usage: storhost {command} "), result.told
+    late = hosting.run(hosting.STORHOST, command, "--nonsense", "1", "--", "--help")
+    assert late.returncode == 2, late.told
+
+
 def test_data_that_is_not_there_is_named(refused, disk, tmp_path):
     refused(tmp_path / "none.bin", "scsi", hosting.DRIVER, "--disk", disk(SIZE), "--out", tmp_path / "none.bin", "--",
             *"2a 00 00 00 00 00 00 00 01 00".split())

@@ -75,7 +75,7 @@ def test_the_same_seed_gives_the_same_runs(scenario):
 
 @pytest.mark.parametrize("words, sentence", [
     (["--kind", "storm"], "there is no kind of fault 'storm'; 'storhost faults --help' has them all"),
-    (["--every", "0"], "--every takes a number from 1 on, not '0'"),
+    (["--every", "0"], "--every must be a number from 1 on, not '0'"),
     (["--at"], "--at needs a value"),
     (["--threads", "1"], "runs in real threads do not repeat: faults needs threads=0"),
     (["--disk", "any.img"], "faults has a disk of its own for each run"),

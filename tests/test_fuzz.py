@@ -68,7 +68,7 @@ def test_the_same_seed_gives_the_same_runs():
 
 @pytest.mark.parametrize("words, sentence", [
     (["--side", "both"], "--side is device or windows, not 'both'"),
-    (["--seed", "x"], "--seed is a number, not 'x'"),
+    (["--seed", "x"], "--seed must be a number from 0 on, not 'x'"),
     (["--runs"], "--runs needs a value"),
     (["--speed", "3"], "there is no option --speed"),
     ([pathlib.Path(__file__)], "which side is the input for? --side device or --side windows"),

@@ -143,7 +143,7 @@ def test_a_limit_that_is_too_small_is_told(scenario):
 @pytest.mark.parametrize("arguments, sentence", [
     (["--preemptions", "many"], "--preemptions must be a number from 0 to 100, not 'many'"),
     (["--schedule", "1:1"], "explore makes the schedules by itself: --schedule is for 'storhost run'"),
-    (["--threads", "1"], "explore makes the schedules by itself: --threads is for 'storhost run'"),
+    (["--threads", "1"], "threads follow no schedule: explore needs threads=0"),
     (["--colour", "blue"], "there is no option --colour"),
     (["--limit"], "--limit needs a value"),
 ])

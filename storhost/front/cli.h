@@ -18,6 +18,7 @@ enum cli_status {
 	CLI_OK = 0,
 	CLI_FINDINGS = 1, /* the command did its work and found something wrong */
 	CLI_FAILED = 2,   /* wrong usage or bad input */
+	CLI_HELPED = -1,  /* the command printed its help, and did nothing else; to the shell it is CLI_OK */
 };
 
 struct cli_command {
@@ -43,6 +44,8 @@ int cmd_sg(int argc, char **argv);
 /* "storhost: SUBJECT: sentence" on standard error; subject NULL: without. */
 int cli_fail(const char *subject, const struct error *err);
 int cli_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* What the table says of a command. */
+void cli_print_usage(const char *command);
 
 struct pe_file;
 

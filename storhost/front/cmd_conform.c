@@ -7,8 +7,7 @@
 #include <unistd.h>
 
 #include "conform/conform.h"
-#include "front/cli.h"
-#include "front/machine.h"
+#include "front/arguments.h"
 
 #define SCRATCH_BYTES (8u << 20)
 
@@ -18,7 +17,7 @@ struct conform_arguments {
 	bool json;
 };
 
-static int print_help(void)
+static void print_help(void)
 {
 	printf("Usage: storhost conform [--device SPEC] [--disk IMAGE] [--allow CLAUSE,...] [--seed N] [--json]\n\n"
 	       "Judges a device by the contract's clauses, one line each: ok, FAIL, differs (broken, and allowed) or\n"
@@ -26,7 +25,6 @@ static int print_help(void)
 	       "Exit status 1: a clause is broken that was not allowed.\n\nClauses:\n");
 	for (unsigned clause = 0; clause < CLAUSE_COUNT; clause++)
 		printf("  %-20s %s [%s]\n", clause_name(clause), clause_text(clause), clause_source(clause));
-	return CLI_OK;
 }
 
 static int set_allowed(struct conform_arguments *arguments, const char *list)
@@ -47,37 +45,31 @@ static int set_allowed(struct conform_arguments *arguments, const char *list)
 	return 0;
 }
 
-static int parse_option(struct conform_arguments *arguments, const char *name, const char *value)
+static int parse_option(void *command, const char *name, const char *value)
 {
 	static const char *const options[] = { "device", "disk", "seed" };
-	struct error err;
+	struct conform_arguments *arguments = command;
 
 	if (!strcmp(name, "allow"))
 		return set_allowed(arguments, value);
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
 		if (!strcmp(options[i], name))
-			return machine_option(&arguments->machine, name, value, &err) ? cli_fail(NULL, &err) : 0;
+			return arguments_machine(&arguments->machine, name, value);
 	}
-	return cli_usage("there is no option --%s", name);
+	return ARGUMENT_UNKNOWN;
 }
 
 static int parse_arguments(struct conform_arguments *arguments, int argc, char **argv)
 {
-	int failed = 0;
+	const struct argument_flag flags[] = { { "--json", &arguments->json }, { NULL, NULL } };
+	struct arguments words = {
+		.help = print_help,
+		.flags = flags,
+		.option = parse_option,
+		.command = arguments,
+	};
 
-	for (int i = 1; i < argc && !failed; i++) {
-		if (!strcmp(argv[i], "--json")) {
-			arguments->json = true;
-			continue;
-		}
-		if (strncmp(argv[i], "--", 2))
-			return cli_usage("conform takes options only, not '%s'", argv[i]);
-		if (i + 1 >= argc)
-			return cli_usage("%s needs a value", argv[i]);
-		failed = parse_option(arguments, argv[i] + 2, argv[i + 1]);
-		i++;
-	}
-	return failed;
+	return arguments_read(&words, argc, argv);
 }
 
 /* The scratch disk lives in memory and ends with the process. */
@@ -159,10 +151,6 @@ int cmd_conform(int argc, char **argv)
 	struct error err;
 	int status;
 
-	for (int i = 1; i < argc; i++) {
-		if (!strcmp(argv[i], "--help"))
-			return print_help();
-	}
 	machine_defaults(&arguments.machine);
 	status = parse_arguments(&arguments, argc, argv);
 	if (status)

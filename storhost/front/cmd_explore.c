@@ -3,24 +3,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "front/cli.h"
+#include "front/arguments.h"
 #include "front/explorer.h"
+#include "front/hosted.h"
 
 #define LIMIT_DEFAULT 100000u
 
 struct explore_arguments {
 	struct machine_options machine;
-	char **files;   /* scenarios */
-	char **options; /* of the machine: name and value in turn */
-	int count, option_count;
+	struct hosted_set set;
 	uint64_t preemptions, limit, random;
 	bool bounded, json; /* bounded: preemptions was given */
 	bool checked;       /* the driver is a checked build */
+	char repeat[ARGUMENTS_REPEAT];
 };
 
 /* ---- the command line ---- */
 
-static int print_help(void)
+static void print_help(void)
 {
 	printf("Usage: storhost explore FILE.sys SCENARIO... [--preemptions P] [--limit N] [--random N] [--json]\n"
 	       "                       [--OPTION VALUE]...\n\n"
@@ -34,71 +34,48 @@ static int print_help(void)
 	       LIMIT_DEFAULT);
 	machine_help(stdout);
 	printf("\nA scenario says with 'explore begin' and 'explore end' which part of it is meant.\n");
-	return CLI_OK;
 }
 
-static int parse_count(const char *name, const char *value, uint64_t most, uint64_t *count)
+static int parse_option(void *command, const char *name, const char *value)
 {
-	char *end;
-	unsigned long long number = strtoull(value, &end, 10);
+	struct explore_arguments *arguments = command;
 
-	if (*value < '0' || *value > '9' || *end || number > most)
-		return cli_usage("%s must be a number from 0 to %llu, not '%s'", name, (unsigned long long)most, value);
-	*count = number;
-	return 0;
-}
-
-static int parse_option(struct explore_arguments *arguments, char *name, char *value)
-{
-	struct error err;
-	int known;
-
-	if (!strcmp(name, "--preemptions")) {
+	if (!strcmp(name, "preemptions")) {
 		arguments->bounded = true;
-		return parse_count(name, value, SCENARIO_PREEMPTIONS_MAX, &arguments->preemptions);
+		return arguments_number(name, value, 0, SCENARIO_PREEMPTIONS_MAX, &arguments->preemptions);
 	}
-	if (!strcmp(name, "--limit"))
-		return parse_count(name, value, UINT32_MAX, &arguments->limit);
-	if (!strcmp(name, "--random"))
-		return parse_count(name, value, UINT32_MAX, &arguments->random);
-	known = machine_option(&arguments->machine, name + 2, value, &err);
-	if (known < 0)
-		return cli_fail(NULL, &err);
-	if (known)
-		return cli_usage("there is no option %s", name);
-	if (!strcmp(name, "--schedule") || arguments->machine.cpus.threads)
-		return cli_usage("explore makes the schedules by itself: %s is for 'storhost run'", name);
-	if (strcmp(name, "--seed")) {
-		arguments->options[arguments->option_count++] = name;
-		arguments->options[arguments->option_count++] = value;
-	}
-	return 0;
+	if (!strcmp(name, "limit"))
+		return arguments_number(name, value, 0, UINT32_MAX, &arguments->limit);
+	if (!strcmp(name, "random"))
+		return arguments_number(name, value, 0, UINT32_MAX, &arguments->random);
+	if (!strcmp(name, "schedule"))
+		return cli_usage("explore makes the schedules by itself: --schedule is for 'storhost run'");
+	return ARGUMENT_UNKNOWN;
 }
 
 static int parse_arguments(struct explore_arguments *arguments, int argc, char **argv)
 {
-	for (int i = 1; i < argc; i++) {
-		int failed = 0;
+	const struct argument_flag flags[] = { { "--json", &arguments->json }, { NULL, NULL } };
+	struct arguments words = {
+		.help = print_help,
+		.flags = flags,
+		.option = parse_option,
+		.operand = arguments->set.file,
+		.command = arguments,
+		.machine = &arguments->machine,
+	};
+	int failed = arguments_read(&words, argc, argv);
 
-		if (!strcmp(argv[i], "--json")) {
-			arguments->json = true;
-		} else if (!strncmp(argv[i], "--", 2)) {
-			if (i + 1 >= argc)
-				return cli_usage("%s needs a value", argv[i]);
-			failed = parse_option(arguments, argv[i], argv[i + 1]);
-			i++;
-		} else if (!arguments->machine.driver) {
-			arguments->machine.driver = argv[i];
-		} else {
-			arguments->files[arguments->count++] = argv[i];
-		}
-		if (failed)
-			return failed;
-	}
-	if (!arguments->count)
+	if (failed)
+		return failed;
+	arguments->set.count = words.operand_count;
+	if (!arguments->set.count)
 		return cli_usage(
 			"explore needs a driver and at least one scenario; 'storhost explore --help' says more");
+	if (arguments->machine.cpus.threads)
+		return cli_usage("threads follow no schedule: explore needs threads=0");
 	arguments->machine.port.quiet = true;
+	strcpy(arguments->repeat, words.repeat);
 	return 0;
 }
 
@@ -124,9 +101,7 @@ static char *repeating(const struct explore_arguments *arguments, const char *fi
 		return NULL;
 	fprintf(out, "%s run %s %s", sizeof(void *) == 8 ? "storhost" : "storhost-x86", arguments->machine.driver,
 		file);
-	for (int i = 0; i < arguments->option_count; i++)
-		fprintf(out, " %s", arguments->options[i]);
-	fprintf(out, " --seed %llu --schedule ", (unsigned long long)exploration->outcome.seed);
+	fprintf(out, "%s --seed %llu --schedule ", arguments->repeat, (unsigned long long)exploration->outcome.seed);
 	print_schedule(out, &exploration->schedule);
 	fclose(out);
 	return text;
@@ -182,26 +157,23 @@ static void print_member(struct json *json, const char *file, const struct explo
 
 /* ---- exploring ---- */
 
-static int explore_file(const struct explore_arguments *arguments, const char *file, struct json *json)
+static int explore_file(const struct explore_arguments *arguments, int i, struct json *json)
 {
 	static struct exploration exploration;
 	struct machine_options options = arguments->machine;
-	struct scenario *scenario;
+	const char *file = arguments->set.file[i];
 	struct hosted hosted;
 	char *command = NULL;
 	struct error err;
 	int status = CLI_OK;
 
-	machine_schedule(&options, &exploration.schedule);
-	scenario = hosted_load(&options, file, &err);
-	if (!scenario)
-		return cli_fail(NULL, &err);
 	memset(&exploration, 0, sizeof(exploration));
-	exploration.scenario = scenario;
+	machine_schedule(&options, &exploration.schedule);
+	exploration.scenario = arguments->set.scenario[i];
 	hosted_init(&hosted, &options, arguments->checked);
 	exploration.host = hosted.host;
 	exploration.preemptions =
-		arguments->bounded ? (unsigned)arguments->preemptions : scenario_preemptions(scenario);
+		arguments->bounded ? (unsigned)arguments->preemptions : scenario_preemptions(exploration.scenario);
 	exploration.limit = arguments->limit;
 	exploration.random = arguments->random;
 	if (!explore(&exploration, options.cpus.seed, &err)) {
@@ -217,24 +189,20 @@ static int explore_file(const struct explore_arguments *arguments, const char *f
 			print_line(&exploration, exploration.preemptions, command);
 	}
 	free(command);
-	scenario_free(scenario);
 	return status;
 }
 
-static int explore_all(struct explore_arguments *arguments)
+static int explore_all(const struct explore_arguments *arguments)
 {
 	struct json json;
-	struct error err;
 	int status = CLI_OK;
 
-	if (machine_check_driver(&arguments->machine, &arguments->checked, &err))
-		return cli_fail(NULL, &err);
 	if (arguments->json) {
 		json_begin(&json, stdout);
 		json_open_array(&json, NULL);
 	}
-	for (int i = 0; i < arguments->count && status != CLI_FAILED; i++) {
-		int one = explore_file(arguments, arguments->files[i], arguments->json ? &json : NULL);
+	for (int i = 0; i < arguments->set.count && status != CLI_FAILED; i++) {
+		int one = explore_file(arguments, i, arguments->json ? &json : NULL);
 
 		status = one > status ? one : status;
 	}
@@ -248,23 +216,20 @@ static int explore_all(struct explore_arguments *arguments)
 int cmd_explore(int argc, char **argv)
 {
 	struct explore_arguments arguments = { .limit = LIMIT_DEFAULT };
+	struct error err;
 	int status;
 
-	for (int i = 1; i < argc; i++) {
-		if (!strcmp(argv[i], "--help"))
-			return print_help();
-	}
 	machine_defaults(&arguments.machine);
 	arguments.machine.cpus.seed = 1;
-	arguments.files = calloc((size_t)argc, sizeof(*arguments.files));
-	arguments.options = calloc((size_t)argc, sizeof(*arguments.options));
-	if (!arguments.files || !arguments.options)
-		status = cli_usage("there is no memory");
+	if (hosted_set_make(&arguments.set, argc, &err))
+		status = cli_fail(NULL, &err);
 	else
 		status = parse_arguments(&arguments, argc, argv);
+	if (!status && (machine_check_driver(&arguments.machine, &arguments.checked, &err) ||
+			hosted_set_load(&arguments.set, &arguments.machine, &err)))
+		status = cli_fail(NULL, &err);
 	if (!status)
 		status = explore_all(&arguments);
-	free(arguments.options);
-	free(arguments.files);
+	hosted_set_free(&arguments.set);
 	return status;
 }

@@ -6,21 +6,18 @@
 #include <unistd.h>
 
 #include "base/inject.h"
-#include "front/cli.h"
+#include "front/arguments.h"
 #include "front/hosted.h"
 
 #define RAM_BYTES ((uint64_t)192 << 20) /* making it is much of a run */
-#define OPTIONS_MAX 2000u               /* characters that repeat the machine options */
 
 struct faults_arguments {
 	struct machine_options machine;
-	char **files;
-	struct scenario **scenarios;
-	int count;
+	struct hosted_set set;
 	int kind; /* -1: all */
 	uint64_t every, at;
 	bool json, verbose, checked;
-	char options[OPTIONS_MAX];
+	char repeat[ARGUMENTS_REPEAT];
 };
 
 struct tally {
@@ -29,7 +26,7 @@ struct tally {
 
 /* ---- the command line ---- */
 
-static int print_help(void)
+static void print_help(void)
 {
 	printf("Usage: storhost faults FILE.sys SCENARIO... [--kind KIND] [--every M | --at N] [--json] [--verbose]\n"
 	       "                       [--OPTION VALUE]...\n\n"
@@ -44,16 +41,6 @@ static int print_help(void)
 		printf("  %-20s %s\n", inject_name(kind), inject_meaning(kind));
 	printf("\nMachine options:\n");
 	machine_help(stdout);
-	return CLI_OK;
-}
-
-static int parse_count(const char *name, const char *value, uint64_t *number)
-{
-	char *end;
-
-	*number = strtoull(value, &end, 10);
-	return *value < '1' || *value > '9' || *end ? cli_usage("%s takes a number from 1 on, not '%s'", name, value)
-						    : 0;
 }
 
 static int parse_kind(struct faults_arguments *arguments, const char *value)
@@ -67,76 +54,47 @@ static int parse_kind(struct faults_arguments *arguments, const char *value)
 	return cli_usage("there is no kind of fault '%s'; 'storhost faults --help' has them all", value);
 }
 
-static int parse_machine(struct faults_arguments *arguments, const char *name, const char *value)
+static int parse_option(void *command, const char *name, const char *value)
 {
-	size_t used = strlen(arguments->options);
-	struct error err;
-	int known = machine_option(&arguments->machine, name, value, &err);
+	struct faults_arguments *arguments = command;
 
-	if (known < 0)
-		return cli_fail(NULL, &err);
-	if (known)
-		return cli_usage("there is no option --%s", name);
-	if (strcmp(name, "seed"))
-		snprintf(arguments->options + used, OPTIONS_MAX - used, " --%s '%s'", name, value);
-	return 0;
-}
-
-static int parse_option(struct faults_arguments *arguments, const char *option, const char *value)
-{
-	if (!strcmp(option, "--kind"))
+	if (!strcmp(name, "kind"))
 		return parse_kind(arguments, value);
-	if (!strcmp(option, "--every"))
-		return parse_count(option, value, &arguments->every);
-	if (!strcmp(option, "--at"))
-		return parse_count(option, value, &arguments->at);
-	return parse_machine(arguments, option + 2, value);
+	if (!strcmp(name, "every"))
+		return arguments_number(name, value, 1, UINT64_MAX, &arguments->every);
+	if (!strcmp(name, "at"))
+		return arguments_number(name, value, 1, UINT64_MAX, &arguments->at);
+	return ARGUMENT_UNKNOWN;
 }
 
 static int parse_arguments(struct faults_arguments *arguments, int argc, char **argv)
 {
-	for (int i = 1; i < argc; i++) {
-		int failed = 0;
+	const struct argument_flag flags[] = {
+		{ "--json", &arguments->json },
+		{ "--verbose", &arguments->verbose },
+		{ NULL, NULL },
+	};
+	struct arguments words = {
+		.help = print_help,
+		.flags = flags,
+		.option = parse_option,
+		.operand = arguments->set.file,
+		.command = arguments,
+		.machine = &arguments->machine,
+	};
+	int failed = arguments_read(&words, argc, argv);
 
-		if (!strcmp(argv[i], "--json")) {
-			arguments->json = true;
-		} else if (!strcmp(argv[i], "--verbose")) {
-			arguments->verbose = true;
-		} else if (!strncmp(argv[i], "--", 2)) {
-			if (i + 1 >= argc)
-				return cli_usage("%s needs a value", argv[i]);
-			failed = parse_option(arguments, argv[i], argv[i + 1]);
-			i++;
-		} else if (!arguments->machine.driver) {
-			arguments->machine.driver = argv[i];
-		} else {
-			arguments->files[arguments->count++] = argv[i];
-		}
-		if (failed)
-			return failed;
-	}
-	if (!arguments->count)
+	if (failed)
+		return failed;
+	arguments->set.count = words.operand_count;
+	if (!arguments->set.count)
 		return cli_usage("faults needs a driver and at least one scenario; 'storhost faults --help' says more");
 	if (arguments->machine.disk)
 		return cli_usage("faults has a disk of its own for each run");
 	if (arguments->machine.cpus.threads)
 		return cli_usage("runs in real threads do not repeat: faults needs threads=0");
 	arguments->machine.port.quiet = true;
-	return 0;
-}
-
-static int load_all(struct faults_arguments *arguments)
-{
-	struct error err;
-
-	if (machine_check_driver(&arguments->machine, &arguments->checked, &err) ||
-	    inject_start(arguments->machine.cpus.seed, &err))
-		return cli_fail(NULL, &err);
-	for (int i = 0; i < arguments->count; i++) {
-		arguments->scenarios[i] = hosted_load(&arguments->machine, arguments->files[i], &err);
-		if (!arguments->scenarios[i])
-			return cli_fail(NULL, &err);
-	}
+	strcpy(arguments->repeat, words.repeat);
 	return 0;
 }
 
@@ -152,7 +110,7 @@ static void run_once(const struct faults_arguments *arguments, int i, struct sce
 	hosted_init(&hosted, &arguments->machine, arguments->checked);
 	if (told >= 0 && nowhere >= 0)
 		dup2(nowhere, STDERR_FILENO);
-	scenario_run(arguments->scenarios[i], &hosted.host, transcript, outcome);
+	scenario_run(arguments->set.scenario[i], &hosted.host, transcript, outcome);
 	if (told >= 0)
 		dup2(told, STDERR_FILENO);
 	if (told >= 0)
@@ -164,11 +122,11 @@ static void run_once(const struct faults_arguments *arguments, int i, struct sce
 /* The command that repeats a run; kind NULL: the one without a fault. */
 static const char *command_of(const struct faults_arguments *arguments, int i, const char *kind, uint64_t at)
 {
-	static char text[OPTIONS_MAX + 9000];
+	static char text[ARGUMENTS_REPEAT + 9000];
 	int used = snprintf(text, sizeof(text), "%s %s %s %s --seed %llu%s --verbose",
 			    sizeof(void *) == 8 ? "storhost" : "storhost-x86", kind ? "faults" : "run",
-			    arguments->machine.driver, arguments->files[i],
-			    (unsigned long long)arguments->machine.cpus.seed, arguments->options);
+			    arguments->machine.driver, arguments->set.file[i],
+			    (unsigned long long)arguments->machine.cpus.seed, arguments->repeat);
 
 	if (kind && used > 0 && (size_t)used < sizeof(text))
 		snprintf(text + used, sizeof(text) - (size_t)used, " --kind %s --at %llu", kind,
@@ -180,7 +138,7 @@ static void print_failure(const struct faults_arguments *arguments, int i, const
 			  const struct scenario_outcome *outcome, const char *command)
 {
 	printf("FAIL ");
-	cli_print_text(stdout, scenario_claim(arguments->scenarios[i]));
+	cli_print_text(stdout, scenario_claim(arguments->set.scenario[i]));
 	printf(", %s: ", what);
 	cli_print_text(stdout, outcome->reason);
 	printf("\n     %s\n", command);
@@ -274,8 +232,8 @@ static void run_scenario(const struct faults_arguments *arguments, int i, struct
 	run_once(arguments, i, &outcome);
 	if (arguments->json) {
 		json_open_object(json, NULL);
-		json_string(json, "file", arguments->files[i]);
-		json_string(json, "claim", scenario_claim(arguments->scenarios[i]));
+		json_string(json, "file", arguments->set.file[i]);
+		json_string(json, "claim", scenario_claim(arguments->set.scenario[i]));
 		json_string(json, "reason", outcome.reason[0] ? outcome.reason : NULL);
 		json_open_array(json, "kinds");
 	} else if (outcome.verdict == SCENARIO_FAIL) {
@@ -289,7 +247,7 @@ static void run_scenario(const struct faults_arguments *arguments, int i, struct
 		json_close(json);
 	} else {
 		printf("%6llu runs, %llu failed: ", (unsigned long long)tally.runs, (unsigned long long)tally.failed);
-		cli_print_text(stdout, scenario_claim(arguments->scenarios[i]));
+		cli_print_text(stdout, scenario_claim(arguments->set.scenario[i]));
 		putchar('\n');
 		fflush(stdout);
 	}
@@ -306,7 +264,7 @@ static int run_all(const struct faults_arguments *arguments)
 		json_begin(&json, stdout);
 		json_open_array(&json, NULL);
 	}
-	for (int i = 0; i < arguments->count; i++)
+	for (int i = 0; i < arguments->set.count; i++)
 		run_scenario(arguments, i, &json, &total);
 	if (arguments->json) {
 		json_close(&json);
@@ -321,27 +279,21 @@ static int run_all(const struct faults_arguments *arguments)
 int cmd_faults(int argc, char **argv)
 {
 	struct faults_arguments arguments = { .kind = -1, .every = 1 };
+	struct error err;
 	int status;
 
-	for (int i = 1; i < argc; i++) {
-		if (!strcmp(argv[i], "--help"))
-			return print_help();
-	}
 	machine_defaults(&arguments.machine);
 	arguments.machine.ram = RAM_BYTES;
-	arguments.files = calloc((size_t)argc, sizeof(*arguments.files));
-	arguments.scenarios = calloc((size_t)argc, sizeof(struct scenario *));
-	if (!arguments.files || !arguments.scenarios)
-		status = cli_usage("there is no memory");
+	if (hosted_set_make(&arguments.set, argc, &err))
+		status = cli_fail(NULL, &err);
 	else
 		status = parse_arguments(&arguments, argc, argv);
-	if (!status)
-		status = load_all(&arguments);
+	if (!status && (machine_check_driver(&arguments.machine, &arguments.checked, &err) ||
+			inject_start(arguments.machine.cpus.seed, &err) ||
+			hosted_set_load(&arguments.set, &arguments.machine, &err)))
+		status = cli_fail(NULL, &err);
 	if (!status)
 		status = run_all(&arguments);
-	for (int i = 0; i < arguments.count && arguments.scenarios; i++)
-		scenario_free(arguments.scenarios[i]);
-	free(arguments.scenarios);
-	free(arguments.files);
+	hosted_set_free(&arguments.set);
 	return status;
 }

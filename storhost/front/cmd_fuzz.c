@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "front/cli.h"
+#include "front/arguments.h"
 #include "fuzz/fuzz.h"
 #include "nt/rng.h"
 #include "port/image.h"
@@ -21,7 +21,7 @@ enum { PARAMETER_AT = 0, OPTIONS_AT = 4 };
 
 struct fuzz_arguments {
 	const char *driver;
-	const char **inputs;
+	char **files, **inputs; /* inputs: those behind the driver */
 	int input_count;
 	bool side_given, verbose;
 	enum fuzz_side side;
@@ -30,7 +30,7 @@ struct fuzz_arguments {
 
 static const char *const side_names[] = { [FUZZ_DEVICE] = "device", [FUZZ_WINDOWS] = "windows" };
 
-static int print_help(void)
+static void print_help(void)
 {
 	printf("Usage: storhost fuzz FILE.sys [--side device|windows] [--seed N] [--runs N] [--verbose] [INPUT...]\n\n"
 	       "Runs the driver against a device that lies (device), or has Windows ask anything of it in any order\n"
@@ -41,49 +41,51 @@ static int print_help(void)
 	       "  --runs N   how many (1000)\n"
 	       "  --verbose  each thing that a run does\n\n"
 	       "Exit status 1: a run was bad.\n");
-	return CLI_OK;
 }
 
-static int parse_value(struct fuzz_arguments *arguments, const char *name, const char *value)
+static int parse_side(struct fuzz_arguments *arguments, const char *value)
 {
-	char *end;
-
-	if (!value)
-		return cli_usage("%s needs a value", name);
-	if (!strcmp(name, "--side")) {
-		arguments->side_given = true;
-		for (size_t i = 0; i < sizeof(side_names) / sizeof(side_names[0]); i++) {
-			arguments->side = (enum fuzz_side)i;
-			if (!strcmp(value, side_names[i]))
-				return 0;
-		}
-		return cli_usage("--side is device or windows, not '%s'", value);
+	arguments->side_given = true;
+	for (size_t i = 0; i < sizeof(side_names) / sizeof(side_names[0]); i++) {
+		arguments->side = (enum fuzz_side)i;
+		if (!strcmp(value, side_names[i]))
+			return 0;
 	}
-	if (strcmp(name, "--seed") && strcmp(name, "--runs"))
-		return cli_usage("there is no option %s", name);
-	errno = 0;
-	*(name[2] == 's' ? &arguments->seed : &arguments->runs) = strtoull(value, &end, 0);
-	return errno || !*value || *value == '-' || *end ? cli_usage("%s is a number, not '%s'", name, value) : 0;
+	return cli_usage("--side is device or windows, not '%s'", value);
+}
+
+static int parse_option(void *command, const char *name, const char *value)
+{
+	struct fuzz_arguments *arguments = command;
+
+	if (!strcmp(name, "side"))
+		return parse_side(arguments, value);
+	if (!strcmp(name, "seed"))
+		return arguments_number(name, value, 0, UINT64_MAX, &arguments->seed);
+	if (!strcmp(name, "runs"))
+		return arguments_number(name, value, 0, UINT64_MAX, &arguments->runs);
+	return ARGUMENT_UNKNOWN;
 }
 
 static int parse_arguments(struct fuzz_arguments *arguments, int argc, char **argv)
 {
-	for (int i = 1; i < argc; i++) {
-		int failed = 0;
+	const struct argument_flag flags[] = { { "--verbose", &arguments->verbose }, { NULL, NULL } };
+	struct arguments words = {
+		.help = print_help,
+		.flags = flags,
+		.option = parse_option,
+		.operand = arguments->files,
+		.command = arguments,
+	};
+	int failed = arguments_read(&words, argc, argv);
 
-		if (!strcmp(argv[i], "--verbose"))
-			arguments->verbose = true;
-		else if (!strncmp(argv[i], "--", 2))
-			failed = parse_value(arguments, argv[i], i + 1 < argc ? argv[i + 1] : NULL), i++;
-		else if (!arguments->driver)
-			arguments->driver = argv[i];
-		else
-			arguments->inputs[arguments->input_count++] = argv[i];
-		if (failed)
-			return failed;
-	}
-	if (!arguments->driver)
+	if (failed)
+		return failed;
+	if (!words.operand_count)
 		return cli_usage("fuzz needs a driver; 'storhost fuzz --help' says more");
+	arguments->driver = arguments->files[0];
+	arguments->inputs = arguments->files + 1;
+	arguments->input_count = words.operand_count - 1;
 	if (arguments->input_count && !arguments->side_given)
 		return cli_usage("which side is the input for? --side device or --side windows");
 	return 0;
@@ -230,18 +232,14 @@ int cmd_fuzz(int argc, char **argv)
 	struct error err;
 	int status;
 
-	for (int i = 1; i < argc; i++) {
-		if (!strcmp(argv[i], "--help"))
-			return print_help();
-	}
-	arguments.inputs = calloc((size_t)argc, sizeof(*arguments.inputs));
-	if (!arguments.inputs)
+	arguments.files = calloc((size_t)argc, sizeof(*arguments.files));
+	if (!arguments.files)
 		return cli_usage("there is no memory");
 	status = parse_arguments(&arguments, argc, argv);
 	if (!status && image_inspect(arguments.driver, &facts, &err))
 		status = cli_fail(NULL, &err);
 	if (!status)
 		status = supervise(&arguments);
-	free(arguments.inputs);
+	free(arguments.files);
 	return status;
 }

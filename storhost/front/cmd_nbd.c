@@ -11,8 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "front/cli.h"
-#include "front/machine.h"
+#include "front/arguments.h"
 #include "front/unix_socket.h"
 
 #define ARGUMENTS_MAX 48
@@ -44,43 +43,33 @@ static int add_parameter(struct nbd_arguments *arguments, const char *name, cons
 	return 0;
 }
 
-static int parse_option(struct nbd_arguments *arguments, const char *name, const char *value)
+static int parse_option(void *command, const char *name, const char *value)
 {
-	struct error err;
-	int known;
+	struct nbd_arguments *arguments = command;
+	int known = 0;
 
 	if (!strcmp(name, "socket")) {
 		arguments->socket = value;
 		return 0;
 	}
-	if (!strcmp(name, "report")) {
+	if (!strcmp(name, "report"))
 		arguments->report = value;
-		return add_parameter(arguments, name, value);
-	}
-	known = machine_option(&arguments->machine, name, value, &err);
-	if (known < 0 || known == MACHINE_CANNOT)
-		return cli_fail(NULL, &err);
-	if (known > 0)
-		return cli_usage("there is no option --%s", name);
-	return add_parameter(arguments, name, value);
+	else
+		known = arguments_machine(&arguments->machine, name, value);
+	return known ? known : add_parameter(arguments, name, value);
 }
 
 static int parse_arguments(struct nbd_arguments *arguments, int argc, char **argv)
 {
-	int failed = 0;
+	struct arguments words = {
+		.option = parse_option,
+		.command = arguments,
+		.machine = &arguments->machine,
+	};
+	int failed = arguments_read(&words, argc, argv);
 
-	for (int i = 1; i < argc && !failed; i++) {
-		if (!strncmp(argv[i], "--", 2)) {
-			if (i + 1 >= argc)
-				return cli_usage("%s needs a value", argv[i]);
-			failed = parse_option(arguments, argv[i] + 2, argv[i + 1]);
-			i++;
-		} else if (!arguments->machine.driver) {
-			failed = parse_option(arguments, "driver", argv[i]);
-		} else {
-			return cli_usage("'%s' is one argument too many", argv[i]);
-		}
-	}
+	if (!failed && arguments->machine.driver)
+		failed = add_parameter(arguments, "driver", arguments->machine.driver);
 	return failed;
 }
 

@@ -5,8 +5,7 @@
 #include <string.h>
 
 #include "disk/bytes.h"
-#include "front/cli.h"
-#include "front/machine.h"
+#include "front/arguments.h"
 #include "verify/verify.h"
 
 #define DATA_MAX (1u << 20)
@@ -95,57 +94,44 @@ static int parse_then(struct scsi_arguments *arguments, const char *value)
 	return n ? 0 : cli_usage("--then has no bytes");
 }
 
-/* One --name value; 0, or what the command returns. */
-static int parse_option(struct scsi_arguments *arguments, const char *name, const char *value)
+static int parse_option(void *command, const char *name, const char *value)
 {
-	struct error err;
-	int known;
+	struct scsi_arguments *arguments = command;
+	uint64_t length;
+	int failed;
 
 	if (!strcmp(name, "out")) {
 		arguments->out_path = value;
 		return 0;
 	}
 	if (!strcmp(name, "in")) {
-		char *end;
-
-		arguments->in_length = strtoll(value, &end, 0);
-		if (*end || !*value || arguments->in_length < 0 || arguments->in_length > DATA_MAX)
-			return cli_usage("--in must be a number of bytes up to %u", DATA_MAX);
-		return 0;
+		failed = arguments_number(name, value, 0, DATA_MAX, &length);
+		arguments->in_length = (int64_t)length;
+		return failed;
 	}
-	if (!strcmp(name, "then"))
-		return parse_then(arguments, value);
-	known = machine_option(&arguments->machine, name, value, &err);
-	if (known < 0 || known == MACHINE_CANNOT)
-		return cli_fail(NULL, &err);
-	return known ? cli_usage("there is no option --%s", name) : 0;
+	return !strcmp(name, "then") ? parse_then(arguments, value) : ARGUMENT_UNKNOWN;
 }
 
 static int parse_arguments(struct scsi_arguments *arguments, int argc, char **argv)
 {
-	int i, failed;
+	const struct argument_flag flags[] = { { "--json", &arguments->json }, { NULL, NULL } };
+	struct arguments words = {
+		.flags = flags,
+		.option = parse_option,
+		.command = arguments,
+		.machine = &arguments->machine,
+		.takes_rest = true,
+	};
+	int failed;
 
 	memset(arguments, 0, sizeof(*arguments));
 	machine_defaults(&arguments->machine);
 	arguments->in_length = -1;
-	for (i = 1; i < argc && strcmp(argv[i], "--"); i++) {
-		if (!strcmp(argv[i], "--json")) {
-			arguments->json = true;
-		} else if (!strncmp(argv[i], "--", 2)) {
-			if (i + 1 >= argc || !strcmp(argv[i + 1], "--"))
-				return cli_usage("%s needs a value", argv[i]);
-			failed = parse_option(arguments, argv[i] + 2, argv[i + 1]);
-			if (failed)
-				return failed;
-			i++;
-		} else if (!arguments->machine.driver) {
-			arguments->machine.driver = argv[i];
-		} else {
-			return cli_usage("'%s' is one argument too many; the command's bytes come after '--'", argv[i]);
-		}
-	}
+	failed = arguments_read(&words, argc, argv);
+	if (failed)
+		return failed;
 	arguments->machine.port.quiet = arguments->json;
-	return parse_cdb(arguments, i < argc ? argc - i - 1 : 0, argv + i + 1);
+	return parse_cdb(arguments, words.rest_count, words.rest);
 }
 
 static int read_file(const char *path, uint8_t **data, uint32_t *length)

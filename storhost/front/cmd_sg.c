@@ -11,8 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "front/cli.h"
-#include "front/machine.h"
+#include "front/arguments.h"
 #include "front/sg_server.h"
 #include "front/sg_wire.h"
 #include "front/unix_socket.h"
@@ -28,45 +27,36 @@ struct sg_arguments {
 	char directory[40], made_socket[60], library[512];
 };
 
-static int parse_option(struct sg_arguments *arguments, const char *name, const char *value)
+static int parse_option(void *command, const char *name, const char *value)
 {
-	struct error err;
-	int known;
+	struct sg_arguments *arguments = command;
 
-	if (!strcmp(name, "socket") || !strcmp(name, "report")) {
-		*(*name == 's' ? &arguments->socket : &arguments->report) = value;
-		return 0;
-	}
-	known = machine_option(&arguments->machine, name, value, &err);
-	if (known < 0 || known == MACHINE_CANNOT)
-		return cli_fail(NULL, &err);
-	return known ? cli_usage("there is no option --%s", name) : 0;
+	if (strcmp(name, "socket") && strcmp(name, "report"))
+		return ARGUMENT_UNKNOWN;
+	*(*name == 's' ? &arguments->socket : &arguments->report) = value;
+	return 0;
 }
 
 static int parse_arguments(struct sg_arguments *arguments, int argc, char **argv)
 {
-	int i, failed = 0;
+	struct arguments words = {
+		.option = parse_option,
+		.command = arguments,
+		.machine = &arguments->machine,
+		.takes_rest = true,
+	};
+	int failed;
 
 	memset(arguments, 0, sizeof(*arguments));
 	machine_defaults(&arguments->machine);
 	arguments->machine.cpus.free_running = true;
-	for (i = 1; i < argc && !failed && strcmp(argv[i], "--"); i++) {
-		if (!strncmp(argv[i], "--", 2)) {
-			if (i + 1 >= argc || !strcmp(argv[i + 1], "--"))
-				return cli_usage("%s needs a value", argv[i]);
-			failed = parse_option(arguments, argv[i] + 2, argv[i + 1]);
-			i++;
-		} else if (!arguments->machine.driver) {
-			arguments->machine.driver = argv[i];
-		} else {
-			return cli_usage("'%s' is one argument too many; a command to run comes after '--'", argv[i]);
-		}
-	}
-	if (!failed && i + 1 < argc)
-		arguments->command = argv + i + 1;
-	if (!failed && !arguments->command && !arguments->socket)
+	failed = arguments_read(&words, argc, argv);
+	if (failed)
+		return failed;
+	arguments->command = words.rest_count ? words.rest : NULL;
+	if (!arguments->command && !arguments->socket)
 		return cli_usage("--socket PATH is missing, or a command after '--'");
-	return failed;
+	return 0;
 }
 
 /* Where the library lies, if LD_PRELOAD can say it: its names end at a blank or a colon. */

@@ -45,7 +45,15 @@ static int finish(int status)
 {
 	if (fflush(stdout) || ferror(stdout))
 		return cli_usage("cannot write to standard output");
-	return status;
+	return status == CLI_HELPED ? CLI_OK : status;
+}
+
+void cli_print_usage(const char *command)
+{
+	for (size_t i = 0; i < COMMAND_COUNT; i++)
+		if (!strcmp(command, commands[i].name))
+			printf("Usage: storhost %s %s\n\nWhat it is for: %s.\n", command, commands[i].arguments,
+			       commands[i].summary);
 }
 
 int main(int argc, char **argv)
