@@ -289,6 +289,12 @@ def test_what_goes_wrong_below_reaches_a_tool_as_linux_says_it(x64, fault, statu
     assert words in raw(disk, READ_BLOCK_1, "--timeout=5", "--request=512", status=status)
 
 
+def test_signals_disturb_no_request(x64):
+    disk = x64()
+    script = hosting.REPOSITORY / "tests" / "sg_under_signals.py"
+    assert int(disk.run(sys.executable, script).split()[0]) > 100
+
+
 def test_a_request_longer_than_the_adapter_takes_is_refused_before_it_is_sent(x64):
     disk = x64()
     told = raw(disk, "28 00 00 00 00 00 00 08 00 00", "--request=1048576", status=50 + 22)

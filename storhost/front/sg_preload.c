@@ -127,26 +127,6 @@ static void describe_device(struct stat *st)
 
 /* ---- SG_IO ---- */
 
-static bool receive(int fd, void *data, size_t length)
-{
-	return !length || recv(fd, data, length, MSG_WAITALL) == (ssize_t)length;
-}
-
-static bool transmit(int fd, const void *data, size_t length)
-{
-	const char *bytes = data;
-
-	while (length) {
-		ssize_t sent = send(fd, bytes, length, MSG_NOSIGNAL);
-
-		if (sent < 0)
-			return false;
-		bytes += sent;
-		length -= (size_t)sent;
-	}
-	return true;
-}
-
 /* 0, or the errno value that sg has for what is wrong with the caller's structure. */
 static int build_request(const struct sg_io_hdr *hdr, struct sg_request *request)
 {
@@ -207,11 +187,11 @@ static int exchange(struct sg_io_hdr *hdr, const struct sg_request *request, cha
 
 	if (fd < 0)
 		return ENODEV;
-	if (transmit(fd, request, sizeof(*request)) &&
-	    (request->direction != SG_WIRE_OUT || transmit(fd, data, request->length)) &&
-	    receive(fd, &reply, sizeof(reply)))
+	if (sg_wire_send(fd, request, sizeof(*request)) &&
+	    (request->direction != SG_WIRE_OUT || sg_wire_send(fd, data, request->length)) &&
+	    sg_wire_receive(fd, &reply, sizeof(reply)))
 		result = (int)reply.error;
-	if (!result && request->direction == SG_WIRE_IN && !receive(fd, data, reply.transferred))
+	if (!result && request->direction == SG_WIRE_IN && !sg_wire_receive(fd, data, reply.transferred))
 		result = ENODEV;
 	if (!result)
 		take_reply(hdr, &reply);

@@ -116,26 +116,6 @@ static void resize(struct sg_server *server, const struct sg_request *from, stru
 
 /* ---- connections ---- */
 
-static bool receive(int fd, void *data, size_t length)
-{
-	return !length || recv(fd, data, length, MSG_WAITALL) == (ssize_t)length;
-}
-
-static bool transmit(int fd, const void *data, size_t length)
-{
-	const char *bytes = data;
-
-	while (length) {
-		ssize_t sent = send(fd, bytes, length, MSG_NOSIGNAL);
-
-		if (sent < 0)
-			return false;
-		bytes += sent;
-		length -= (size_t)sent;
-	}
-	return true;
-}
-
 static bool is_sound(const struct sg_request *request)
 {
 	if (request->magic != SG_WIRE_MAGIC || request->length > SG_WIRE_DATA_MAX || request->direction > SG_WIRE_OUT ||
@@ -166,20 +146,20 @@ static bool serve_request(struct connection *connection)
 	void *data;
 	bool good;
 
-	if (!receive(connection->fd, &request, sizeof(request)) || !is_sound(&request))
+	if (!sg_wire_receive(connection->fd, &request, sizeof(request)) || !is_sound(&request))
 		return false;
 	data = malloc(request.length ? request.length : 1);
 	if (!data)
 		return false;
-	good = !sends_data(&request) || receive(connection->fd, data, request.length);
+	good = !sends_data(&request) || sg_wire_receive(connection->fd, data, request.length);
 	if (good) {
 		if (request.kind == SG_WIRE_RESIZE)
 			resize(connection->server, &request, &reply);
 		else
 			execute(connection->server, &request, data, &reply);
-		good = transmit(connection->fd, &reply, sizeof(reply));
+		good = sg_wire_send(connection->fd, &reply, sizeof(reply));
 		if (good && !reply.error && request.direction == SG_WIRE_IN)
-			good = transmit(connection->fd, data, reply.transferred);
+			good = sg_wire_send(connection->fd, data, reply.transferred);
 	}
 	/* A dead machine may still point to the data: they stay. */
 	if (!cpu_dead())

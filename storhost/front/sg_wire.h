@@ -10,6 +10,8 @@
 #ifndef STORHOST_FRONT_SG_WIRE_H
 #define STORHOST_FRONT_SG_WIRE_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define SG_WIRE_SOCKET "STORHOST_SG"        /* in the environment: where the server listens */
@@ -46,5 +48,9 @@ struct sg_reply {
 };
 
 _Static_assert(sizeof(struct sg_request) == 32 && sizeof(struct sg_reply) == 268, "the same for 32 and 64 bits");
+
+/* All of it, whatever signals come meanwhile. False: the other side is gone. */
+__attribute__((visibility("hidden"))) bool sg_wire_receive(int fd, void *data, size_t length);
+__attribute__((visibility("hidden"))) bool sg_wire_send(int fd, const void *data, size_t length);
 
 #endif
