@@ -81,7 +81,7 @@ VBLK_OUTCOME VblkVerify(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
     return VblkFirstStep(Adapter, request);
 }
 
-/* [SBC-3 5.41] */
+/* [SBC-3 5.37] */
 VBLK_OUTCOME VblkWriteAndVerify(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
     PVBLK_REQUEST request = VblkRequestOf(Srb);
     ULONG check = BYTCHK(Srb->Cdb);
