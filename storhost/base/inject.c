@@ -5,10 +5,12 @@
 #include <stddef.h>
 #include <sys/mman.h>
 
+#include "base/count.h"
+
 struct campaign {
 	uint64_t seed, nth; /* nth 0: no fault is armed */
 	enum inject_kind kind;
-	uint64_t occasions[INJECT_KINDS];
+	count64 occasions[INJECT_KINDS];
 	const char *place;
 	bool over, told;
 };
@@ -68,7 +70,7 @@ uint64_t inject_occasions(enum inject_kind kind)
 
 bool inject_occasion(enum inject_kind kind, const char *place)
 {
-	uint64_t n = __atomic_add_fetch(&campaign->occasions[kind], 1, __ATOMIC_ACQ_REL);
+	uint64_t n = count64_add(&campaign->occasions[kind]);
 
 	if (kind != campaign->kind || n != campaign->nth)
 		return false;

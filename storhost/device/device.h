@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/count.h"
 #include "base/error.h"
 #include "verify/verify.h"
 
@@ -75,18 +76,18 @@ struct device_bus {
 
 /* Counters, never reset, each its number or DEVICE_UNCOUNTED. Read them when the device is quiet. */
 struct device_stats {
-	uint64_t doorbells;  /* writes to a notify register */
-	uint64_t interrupts; /* messages written, or rising edges of INTA# */
-	uint64_t requests;   /* completed, whatever their status */
-	uint64_t bytes_read; /* from the medium */
-	uint64_t bytes_written;
-	uint64_t flushes;
-	uint64_t discards;   /* ranges taken away */
-	uint64_t zeroes;     /* ranges overwritten with zeroes */
-	uint64_t mmio_reads; /* BAR accesses other than the MSI-X table */
-	uint64_t mmio_writes;
-	uint64_t isr_reads; /* of ISR status, among the reads */
-	uint64_t faults;    /* that it was built to have, and had */
+	count64 doorbells;  /* writes to a notify register */
+	count64 interrupts; /* messages written, or rising edges of INTA# */
+	count64 requests;   /* completed, whatever their status */
+	count64 bytes_read; /* from the medium */
+	count64 bytes_written;
+	count64 flushes;
+	count64 discards;   /* ranges taken away */
+	count64 zeroes;     /* ranges overwritten with zeroes */
+	count64 mmio_reads; /* BAR accesses other than the MSI-X table */
+	count64 mmio_writes;
+	count64 isr_reads; /* of ISR status, among the reads */
+	count64 faults;    /* that it was built to have, and had */
 };
 
 struct device_ops {

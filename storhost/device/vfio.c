@@ -378,10 +378,10 @@ static bool is_at(const struct place *place, unsigned bar, uint64_t offset)
 }
 
 /* Of what not all came by here there is no number. */
-static void count(uint64_t *number)
+static void count(count64 *number)
 {
 	if (*number != DEVICE_UNCOUNTED)
-		__atomic_add_fetch(number, 1, __ATOMIC_RELAXED);
+		count64_add(number);
 }
 
 static uint64_t vfio_bar_read(struct device *dev, unsigned bar, uint64_t offset, unsigned width)
@@ -396,7 +396,7 @@ static uint64_t vfio_bar_read(struct device *dev, unsigned bar, uint64_t offset,
 	entry = entry_at(vfio, bar, offset, &word);
 	if (entry)
 		return entry->word[word];
-	__atomic_add_fetch(&vfio->stats.mmio_reads, 1, __ATOMIC_RELAXED);
+	count64_add(&vfio->stats.mmio_reads);
 	value = region_read(vfio, &vfio->bar[bar], offset, width);
 	if (is_at(&vfio->isr, bar, offset)) {
 		count(&vfio->stats.isr_reads);
@@ -415,7 +415,7 @@ static void vfio_bar_write(struct device *dev, unsigned bar, uint64_t offset, un
 		return;
 	entry = entry_at(vfio, bar, offset, &word);
 	if (!entry) {
-		__atomic_add_fetch(&vfio->stats.mmio_writes, 1, __ATOMIC_RELAXED);
+		count64_add(&vfio->stats.mmio_writes);
 		if (is_at(&vfio->notify, bar, offset))
 			count(&vfio->stats.doorbells);
 		region_write(vfio, &vfio->bar[bar], offset, width, value);

@@ -301,7 +301,7 @@ uint64_t bus_register_read(struct mapping *mapping, uint64_t offset, unsigned wi
 	uint64_t value = ~0ull;
 	bool lost = inject(INJECT_READ, callback_name(cpu_self()->callback));
 
-	stat_count(&port->stats.mmio_reads);
+	count64_add(&port->stats.mmio_reads);
 	register_pc = pc;
 	/* A read gets lost on its way to the device, or on its way back. */
 	if (!register_gone(port, pc) && !(lost && inject_random() & 1))
@@ -314,7 +314,7 @@ void bus_register_write(struct mapping *mapping, uint64_t offset, unsigned width
 {
 	struct port *port = mapping->port;
 
-	stat_count(&port->stats.mmio_writes);
+	count64_add(&port->stats.mmio_writes);
 	register_pc = pc;
 	if (!register_gone(port, pc))
 		port->device->ops->bar_write(port->device, mapping->bar, mapping->offset + offset, width, value);
@@ -485,7 +485,7 @@ static bool line_service(struct interrupt *self, void *opaque)
 	bool claimed;
 
 	(void)self;
-	stat_count(&port->stats.interrupts);
+	count64_add(&port->stats.interrupts);
 	claimed = line_call(port);
 	port->stats.refused += !claimed;
 	if (port->device->ops->intx_served)
@@ -508,7 +508,7 @@ static bool message_service(struct interrupt *self, void *opaque)
 	struct port *port = opaque;
 	struct frame frame;
 
-	stat_count(&port->stats.interrupts);
+	count64_add(&port->stats.interrupts);
 	callback_enter(&frame, CB_MS_INTERRUPT);
 	port->config->HwMSInterruptRoutine(port->extension, self->id);
 	callback_leave(&frame);

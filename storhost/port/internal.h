@@ -182,12 +182,6 @@ struct port {
 	struct error refusal; /* the last event during HwFindAdapter */
 };
 
-/* One more. Of statistics, which any processor changes. */
-static inline void stat_count(uint64_t *number)
-{
-	__atomic_add_fetch(number, 1, __ATOMIC_RELAXED);
-}
-
 /* ---- entering the driver, and being called by it (call.c) ---- */
 
 struct frame {

@@ -25,7 +25,7 @@ static void dpc_run(struct work *work)
 	machine_unlock();
 	/* Whether the port holds the DPC's own lock meanwhile is told differently by different pages: both are tried. */
 	irql = port->dpc_locked ? lock_acquire(&dpc->lock, 0) : -1;
-	stat_count(&port->stats.dpcs);
+	count64_add(&port->stats.dpcs);
 	callback_enter(&frame, CB_DPC);
 	if (port->started)
 		routine(dpc->object, port->extension, arg1, arg2);

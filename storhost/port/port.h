@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "base/count.h"
 #include "base/error.h"
 #include "device/device.h"
 #include "nt/cpu.h"
@@ -95,13 +96,13 @@ struct port_limits {
 struct gate;
 
 struct port_stats {
-	uint64_t requests, busy, resets, timeouts;
-	uint64_t interrupts; /* service routine calls */
-	uint64_t refused;    /* of the line's, that were answered with FALSE */
-	uint64_t dpcs;
-	uint64_t mmio_reads, mmio_writes; /* by the driver */
-	uint64_t dump_memory;             /* bytes of uncached memory that a dump image has */
-	uint64_t dump_extensions;         /* bytes of its extensions: adapter, unit, SRB */
+	count64 requests, busy, resets, timeouts;
+	count64 interrupts; /* service routine calls */
+	count64 refused;    /* of the line's, that were answered with FALSE */
+	count64 dpcs;
+	count64 mmio_reads, mmio_writes; /* by the driver */
+	count64 dump_memory;             /* bytes of uncached memory that a dump image has */
+	count64 dump_extensions;         /* bytes of its extensions: adapter, unit, SRB */
 };
 
 int port_load(const char *driver, struct device *device, const struct port_options *options, struct port **out,

@@ -93,7 +93,7 @@ static void request_issue(struct port *port, struct port_request *request)
 		queue_finished(port, request, true);
 		return;
 	}
-	stat_count(&port->stats.requests);
+	count64_add(&port->stats.requests);
 	reset_arm(port, slot);
 	slot_start(slot);
 }
@@ -244,7 +244,7 @@ static void back_off_over(struct work *work)
 /* Puts a request that was refused as busy at the head again; whether the queue must be held for a while. */
 static bool queue_put_back(struct port *port, struct port_request *request)
 {
-	stat_count(&port->stats.busy);
+	count64_add(&port->stats.busy);
 	request->retries++;
 	request->next = port->first;
 	if (!port->first)

@@ -113,7 +113,7 @@ static bool bus_reset(struct port *port)
 	BOOLEAN done;
 	int irql = lock_acquire(&port->startio, 0);
 
-	stat_count(&port->stats.resets);
+	count64_add(&port->stats.resets);
 	order = port->order + 1;
 	callback_enter(&frame, CB_RESET_BUS);
 	done = port->init.HwResetBus(port->extension, 0);
@@ -189,7 +189,7 @@ static void rung_check(struct port *port)
 static void ladder_start(struct port *port)
 {
 	log_event(port, "reset to device, \\Device\\RaidPort0, was issued (event 129)");
-	stat_count(&port->stats.timeouts);
+	count64_add(&port->stats.timeouts);
 	port->resetting = true;
 	rung_try(port, SRB_FUNCTION_RESET_LOGICAL_UNIT);
 }
