@@ -11,17 +11,18 @@ endef
 
 SECONDS ?= 60
 
-.PHONY: help run run-qemu test explore faults matrix soak fuzz coverage drivers selftest host docs checks format clean
+.PHONY: help run run-qemu test explore faults matrix mutation soak fuzz coverage drivers selftest host docs checks format clean
 
 
 help:
 	@echo 'make run      real job: a file system written and read through the Windows 7 driver'
 	@echo 'make run-qemu the drivers on QEMU'"'"'s own virtio-blk-pci, in a small guest'
 	@echo 'make test     everything that can be proved here; the last line counts'
-	@echo 'make explore  small scenarios in every order in which processors and device can take turns (minutes)'
+	@echo 'make explore  small scenarios in every order in which processors and device can take turns (half an hour)'
 	@echo 'make matrix   every interrupt grant, queue, block size, feature and processor count together'
 	@echo 'make soak     a week of each architecture: load, resets, removals, sleeps, resizes, faults'
 	@echo 'make faults   every fault at every place where it can strike (half an hour); the last line counts'
+	@echo 'make mutation the driver with one line wrong at a time: do the tests notice? (half an hour)'
 	@echo 'make drivers  the driver, x64 and x86, free and checked   -> out/drivers/'
 	@echo 'make selftest the program that tests it on Windows 7       -> out/selftest/'
 	@echo 'make host     storhost and its nbdkit plugin              -> out/bin/, out/lib/'
@@ -51,6 +52,9 @@ soak: deps-test drivers host
 
 faults: deps-test drivers host
 	@tests/faults.py
+
+mutation: deps-test drivers host
+	@tests/mutation/run
 
 explore: deps-test drivers host
 	@tools/explore.py
