@@ -2,6 +2,7 @@
 /* A run from power-on to removal, and what is held against the driver in it. */
 #include "fuzz/fuzz.h"
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -183,15 +184,23 @@ static int power_on(struct fuzz *fuzz, struct error *err)
 	return cpus_start(&cpus, err);
 }
 
-static void power_off(struct fuzz *fuzz)
+/* False: something is mapped for ever. The first run leaves what all of them share. */
+static bool power_off(struct fuzz *fuzz)
 {
+	static unsigned shared = UINT_MAX;
 	struct device *device = fuzz->liar ? fuzz->liar : fuzz->device;
+	unsigned mapped;
 
 	if (device)
 		device->ops->destroy(device);
 	cpus_stop();
-	trap_regions_forget();
+	mapped = trap_regions_forget();
 	model_free(fuzz->model);
+	if (mapped > shared)
+		fprintf(stderr, "fuzz: the adapter is gone, and something of it is still mapped\n");
+	else
+		shared = mapped;
+	return mapped <= shared;
 }
 
 static void play(struct fuzz *fuzz, enum fuzz_side side)
@@ -228,6 +237,5 @@ bool fuzz_run(enum fuzz_side side, const uint8_t *bytes, size_t size)
 		return false;
 	}
 	good = ask_settle(&fuzz) && !verify_findings();
-	power_off(&fuzz);
-	return good;
+	return power_off(&fuzz) && good;
 }

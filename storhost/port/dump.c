@@ -477,7 +477,6 @@ void port_dump_free(struct port *port)
 
 	if (cpu_dead())
 		return;
-	bus_unmap_all(port);
 	slots_destroy(port);
 	port_uncached_release(port);
 	objects_release(port);

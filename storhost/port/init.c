@@ -618,6 +618,7 @@ void port_stop(struct port *port)
 
 void port_close(struct port *port)
 {
+	bus_unmap_all(port); /* a start that failed left its mappings, as StorPort lets it */
 	image_free(port->image);
 	for (unsigned i = 0; i < port->event_count; i++)
 		free(port->events[i]);
@@ -655,7 +656,6 @@ void port_forget(struct port *port)
 	if (!port)
 		return;
 	port->failed = false; /* nothing can write to its memory after power was off */
-	bus_unmap_all(port);
 	slots_destroy(port);
 	port_uncached_release(port);
 	port_close(port);

@@ -128,9 +128,10 @@ void trap_region_destroy(void *base)
 			atomic_store(&region->live, false);
 }
 
-void trap_regions_forget(void)
+unsigned trap_regions_forget(void)
 {
 	struct trap_region *next, *kept = NULL;
+	unsigned count = 0;
 
 	pthread_mutex_lock(&trap.lock);
 	for (struct trap_region *region = atomic_load(&trap.regions); region; region = next) {
@@ -138,6 +139,7 @@ void trap_regions_forget(void)
 		if (atomic_load(&region->live)) {
 			region->next = kept;
 			kept = region;
+			count++;
 		} else {
 			munmap((void *)region->base, region->size);
 			free(region);
@@ -145,6 +147,7 @@ void trap_regions_forget(void)
 	}
 	atomic_store(&trap.regions, kept);
 	pthread_mutex_unlock(&trap.lock);
+	return count;
 }
 
 uintptr_t trap_pc(void)

@@ -90,7 +90,10 @@ void trap_set_kernel(const struct trap_kernel *kernel);
 uintptr_t trap_pc(void);
 /* From here on an access is a TRAP_ACCESS. The address space is not reused. */
 void trap_region_destroy(void *base);
-/* Gives the address space of destroyed regions back. No thread runs driver code, nor will what knew them. */
-void trap_regions_forget(void);
+/*
+ * Gives the address space of destroyed regions back, and returns how many there are that live. No thread runs driver code,
+ * nor will what knew them.
+ */
+unsigned trap_regions_forget(void);
 
 #endif
