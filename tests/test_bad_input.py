@@ -211,6 +211,7 @@ def test_a_report_that_cannot_be_written_is_refused(refused, disk, tmp_path, ser
     ("interrupts", "msix:0", "messages"), ("interrupts", "msix:", "messages"), ("interrupts", "msi:2x", "2x"),
     ("device", "lsi", "lsi"), ("device", "queue-size=many", "queue-size"), ("device", "features=+sideways", "sideways"),
     ("device", "caps=none", "caps"), ("device", "revision=256", "revision"), ("device", "colour=red", "colour"),
+    ("device", "vhost-user", "SOCKET"), ("device", "so:", "FILE"), ("device", "vfio", "BUS"),
     ("parameter", "x" * 201, "parameter"),
 ])
 def test_a_wrong_option_is_named(starts, disk, name, value, names):

@@ -190,7 +190,8 @@ int device_parse(struct device_choice *choice, const char *spec, struct error *e
 	int rc = 0;
 
 	if (kind) {
-		place = spec + strlen(kind->name) + 1;
+		place = spec + strlen(kind->name);
+		place += *place == ':';
 		options = place + strcspn(place, ",");
 		device_defaults(&parsed);
 		parsed.kind = kind;

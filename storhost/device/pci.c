@@ -297,8 +297,8 @@ void pci_signal(struct pci_function *fn, unsigned n)
 /* Sends what was pending and is masked no longer. */
 static void release_pending(struct pci_function *fn)
 {
-	if (pci_msix_enabled(fn) && !(msix_control(fn) & MSIX_CONTROL_MASK)) {
-		for (unsigned n = 0; n < fn->msix_count; n++) {
+	if (pci_msix_enabled(fn)) {
+		for (unsigned n = 0; n < fn->msix_count && !(msix_control(fn) & MSIX_CONTROL_MASK); n++) {
 			struct pci_msix_entry *entry = &fn->msix[n];
 
 			if (entry->pending && !entry->masked) {
@@ -306,8 +306,7 @@ static void release_pending(struct pci_function *fn)
 				send(fn, entry->address, entry->data);
 			}
 		}
-	}
-	if (pci_msi_enabled(fn)) {
+	} else if (pci_msi_enabled(fn)) {
 		for (unsigned n = 0; n < pci_messages(fn); n++) {
 			if (fn->msi_pending & ~msi_mask(fn) & 1u << n) {
 				fn->msi_pending &= ~(1u << n);

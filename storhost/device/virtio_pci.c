@@ -95,6 +95,22 @@ static void spoil_region(const struct virtio_pci *vp, struct virtio_pci_notify_c
 	}
 }
 
+bool virtio_pci_regions_overlap(const struct virtio_pci_options *options)
+{
+	const struct virtio_pci_region *const regions[] = { &options->common, &options->notify, &options->isr,
+							    &options->device };
+	const size_t count = sizeof(regions) / sizeof(regions[0]);
+
+	for (size_t i = 0; i < count; i++) {
+		for (size_t j = 0; j < count; j++) {
+			if (i != j && regions[i]->offset >= regions[j]->offset &&
+			    regions[i]->offset - regions[j]->offset < regions[j]->length)
+				return true;
+		}
+	}
+	return false;
+}
+
 static unsigned add_region(struct virtio_pci *vp, uint8_t type, const struct virtio_pci_region *region)
 {
 	bool notify = type == VIRTIO_PCI_CAP_NOTIFY_CFG;

@@ -110,6 +110,9 @@ struct virtio_pci_options {
 	unsigned reset_reads; /* device_status reads that a reset outlives, at least */
 };
 
+/* Whether one register may be another one, too. */
+bool virtio_pci_regions_overlap(const struct virtio_pci_options *options);
+
 struct virtio_pci_queue {
 	uint16_t size;
 	uint16_t vector;

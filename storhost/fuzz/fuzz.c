@@ -83,10 +83,17 @@ static bool excuses(enum rule rule)
 
 /* ---- set-up ---- */
 
+/* Whether the device is not what its configuration says, wherever it may say so. */
+static bool is_dishonest(const struct virtio_blk_options *options)
+{
+	return options->fault || options->pci.caps || options->pci.registers ||
+	       virtio_pci_regions_overlap(&options->pci);
+}
+
 static struct device *create_device(struct fuzz *fuzz, bool lies)
 {
 	unsigned count = input_below(fuzz->input, OPTIONS_MAX + 1);
-	struct virtio_blk_options options;
+	struct virtio_blk_options options, next;
 	struct device *device;
 	struct error err;
 	char item[64];
@@ -96,13 +103,13 @@ static struct device *create_device(struct fuzz *fuzz, bool lies)
 		unsigned n = input_byte(fuzz->input);
 
 		virtio_blk_sample(n, input_number(fuzz->input, 4), item, sizeof(item));
-		if (!lies &&
-		    (!strncmp(item, "fault", 5) || !strncmp(item, "caps", 4) || !strncmp(item, "registers", 9)))
+		next = options;
+		if (virtio_blk_parse(&next, item, &err) || (!lies && is_dishonest(&next)))
 			continue;
-		if (!virtio_blk_parse(&options, item, &err))
-			fuzz_note("device: %s", item);
+		fuzz_note("device: %s", item);
+		options = next;
 	}
-	fuzz->broken = options.fault || options.pci.caps || options.pci.registers || options.id;
+	fuzz->broken = is_dishonest(&options) || options.id;
 	options.id_delay %= DELAY_MAX;
 	options.pci.reset_reads %= DELAY_MAX;
 	if (fuzz->port_options.interrupts == INTERRUPT_MSI && !options.pci.msi_vectors)

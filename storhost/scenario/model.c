@@ -260,8 +260,10 @@ void model_power_lost(struct model *model)
 
 void model_forget(struct model *model, uint64_t lba, uint64_t blocks)
 {
+	uint64_t most = INT64_MAX / model->block_size; /* no file has more */
+
 	model->clock++;
-	for (uint64_t i = lba; i < lba + blocks; i++) {
+	for (uint64_t i = lba; i < lba + blocks && i < most; i++) {
 		struct block *block = block_get(model, i);
 
 		block->count = UNKNOWN;

@@ -305,6 +305,16 @@ static void test_what_a_raw_command_may_have_changed_is_not_judged(void **state)
 	assert_string_not_equal(get(bench, 7, 1), "");
 }
 
+static void test_blocks_that_no_file_has_are_no_blocks(void **state)
+{
+	struct bench *bench = *state;
+	static const uint8_t far[16] = { 0x8e, 0, 0x54, 0, 0, 0, 0, 0, 0, 0x1e, 0, 0, 0, 4 };
+
+	put(bench, 0, 1, true, true);
+	model_doubt(bench->model, far, sizeof(far), NULL, 0);
+	assert_string_equal(compared(bench), "");
+}
+
 static void test_a_given_image_is_what_it_was(void **state)
 {
 	struct bench *bench = *state;
@@ -342,6 +352,7 @@ int main(void)
 		TEST(test_of_many_failed_writes_each_is_possible_and_nothing_older),
 		TEST(test_only_what_leaves_no_choice_is_recalled),
 		TEST(test_what_a_raw_command_may_have_changed_is_not_judged),
+		TEST(test_blocks_that_no_file_has_are_no_blocks),
 		TEST(test_a_given_image_is_what_it_was),
 	};
 
