@@ -15,7 +15,7 @@
 #include "front/machine.h"
 
 #define ARGUMENT_UNKNOWN (-1)
-#define ARGUMENTS_REPEAT 2000u /* characters */
+#define ARGUMENTS_REPEAT 20000u /* characters: some paths, with every character of them quoted */
 
 struct argument_flag {
 	const char *name; /* with its "--"; NULL behind the last */
@@ -35,8 +35,8 @@ struct arguments {
 	int operand_count;
 	char **rest;
 	int rest_count;
-	char repeat
-		[ARGUMENTS_REPEAT]; /* the machine's options but the seed, as a shell takes them, a blank before each */
+	/* The machine's options but the seed, as a shell takes them, a blank before each. */
+	char repeat[ARGUMENTS_REPEAT];
 };
 
 /* 0, or what the command returns at once: it was told why, or got its help (CLI_HELPED). */
