@@ -30,7 +30,7 @@ static void transition(struct fuzz *fuzz, unsigned which)
 		good = good && !port_wake(fuzz->port, true, &err);
 		break;
 	case 3:
-		good = !port_rebalance(fuzz->port, &err);
+		good = !port_rebalance(fuzz->port, true, &err);
 		break;
 	case 4:
 		if (!ask_await(fuzz))

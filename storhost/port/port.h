@@ -119,11 +119,12 @@ bool port_reset_bus(struct port *port);
  *
  * port_sleep ends with the adapter stopped; port_wake restarts it, after power was lost (the device forgot everything)
  * or not. port_rebalance stops it, gives it other resources and starts it again from HwFindAdapter, with the device
- * extension as it was left. port_surprise_remove pulls the device out under load: every request comes back.
+ * extension as it was left; told: by StorStopDevice first, which no source promises. port_surprise_remove pulls the
+ * device out under load: every request comes back.
  */
 int port_sleep(struct port *port, bool hibernate, struct error *err);
 int port_wake(struct port *port, bool power_lost, struct error *err);
-int port_rebalance(struct port *port, struct error *err);
+int port_rebalance(struct port *port, bool told, struct error *err);
 int port_surprise_remove(struct port *port, struct error *err);
 /* Another device that shares the line interrupts so many times. */
 int port_neighbour(struct port *port, uint64_t times, struct error *err);

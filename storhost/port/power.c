@@ -162,7 +162,7 @@ static void restart_elsewhere(void *opaque)
 	transition->result = adapter_start(port, transition->err);
 }
 
-int port_rebalance(struct port *port, struct error *err)
+int port_rebalance(struct port *port, bool told, struct error *err)
 {
 	int status;
 
@@ -172,7 +172,7 @@ int port_rebalance(struct port *port, struct error *err)
 		return step_failed(port, err, "the flush", status);
 	if (!drain(port))
 		return error_set(err, "requests were outstanding for ever: %s", cpu_death());
-	status = adapter_request(port, SRB_FUNCTION_PNP, StorStopDevice, 0);
+	status = told ? adapter_request(port, SRB_FUNCTION_PNP, StorStopDevice, 0) : SRB_STATUS_SUCCESS;
 	if (status != SRB_STATUS_SUCCESS && status != SRB_STATUS_INVALID_REQUEST)
 		return step_failed(port, err, "the stop request", status);
 	if (run_transition(port, restart_elsewhere, false, err)) {

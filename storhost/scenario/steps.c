@@ -404,8 +404,7 @@ int step_wake(struct run *run, const struct step *step, struct error *err)
 
 int step_rebalance(struct run *run, const struct step *step, struct error *err)
 {
-	(void)step;
-	return port_rebalance(port_in(run), err);
+	return port_rebalance(port_in(run), !step->flag, err);
 }
 
 int step_neighbour(struct run *run, const struct step *step, struct error *err)

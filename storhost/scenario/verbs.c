@@ -427,6 +427,12 @@ static int parse_dump(struct words *words, struct step *step)
 	return 0;
 }
 
+static int parse_rebalance(struct words *words, struct step *step)
+{
+	step->flag = words_take(words, "untold");
+	return 0;
+}
+
 static int parse_wake(struct words *words, struct step *step)
 {
 	step->flag = words_take(words, "lost");
@@ -596,7 +602,8 @@ const struct verb verbs[] = {
 	DO("dump", "dump LBA SIZE [full]", parse_dump, step_dump, STATE_DUMPING,
 	   "SIZE bytes from there on are written in pieces of 1 to as many pages as one request takes; full: of so many"),
 	DO("reboot", "reboot", parse_nothing, step_reboot, STATE_CRASHED, "power off and on; start may follow"),
-	DO("rebalance", "rebalance", parse_nothing, step_rebalance, STATE_RUNNING, "other resources for the adapter"),
+	DO("rebalance", "rebalance [untold]", parse_rebalance, step_rebalance, STATE_RUNNING,
+	   "other resources for the adapter; untold: no StorStopDevice comes before it is stopped"),
 	DO("neighbour", "neighbour COUNT", parse_neighbour, step_neighbour, STATE_RUNNING,
 	   "another device that shares the interrupt line interrupts so often"),
 	DO("surprise-remove", "surprise-remove", parse_nothing, step_surprise_remove, STATE_RUNNING,

@@ -78,7 +78,7 @@
  *   HwMSInterruptRoutine   DIRQL      Interrupt   -         ConfigPending, Dpc
  *   DPC                    DISPATCH   -           StartIo   State, ring, counters
  *   HwResetBus             DISPATCH   StartIo     -         State, ring, counters
- *   HwAdapterControl       to DIRQL   Interrupt?  -         State, ring: StorPort has drained its queue before
+ *   HwAdapterControl       to DIRQL   Interrupt?  -         State, ring: StorPort has drained its queue, and said so before
  *   any, in dump mode      to HIGH    -           -         everything; nothing else runs
  */
 #ifndef AERO_VIRTIO_BLK_H
@@ -306,7 +306,7 @@ struct _VBLK_ADAPTER {
     VBLK_LIST ResetQueue; /* SRBs that wait for what the DPC has to do: resets, a removal */
     BOOLEAN RemoveDue;    /* and that is to leave, not to start again */
     volatile LONG Dpcs;   /* queued or running; each that runs counts VBLK_DPC_RUNNING more */
-    volatile LONG Paused; /* HwAdapterControl or HwInitialize is at work: a DPC does nothing */
+    volatile LONG Paused; /* VBLK_PAUSED, ... */
     BOOLEAN CapacityTold; /* somebody may know CapacityBlocks: another value is a change */
     VBLK_REASON Untold;   /* noted where the event log is out of reach */
 
@@ -451,6 +451,9 @@ BOOLEAN VblkStart(PVBLK_ADAPTER Adapter);
  */
 VOID VblkAbandon(PVBLK_ADAPTER Adapter);
 
+/* ScsiStopAdapter is to follow, or not any more: what announces it comes under a lock, it does not. Locks: StartIo. */
+VOID VblkExpectStop(PVBLK_ADAPTER Adapter, BOOLEAN Expected);
+
 /* Queues Srb, which asks for a reset, and has the DPC perform it. Pending, or why not. Locks: StartIo. */
 VBLK_OUTCOME VblkBeginReset(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb);
 
@@ -547,6 +550,11 @@ HW_DPC_ROUTINE VblkDpc;
 
 /* Of Adapter->Dpcs: more than there can be DPCs. */
 #define VBLK_DPC_RUNNING 0x10000
+
+/* Adapter->Paused: what a DPC does. */
+#define VBLK_NOT_PAUSED 0
+#define VBLK_PAUSED_IDLE 1 /* the adapter is about to be stopped: only what StorPort waits for */
+#define VBLK_PAUSED 2      /* it is being stopped, is stopped, or is being started: nothing */
 
 /* Queues the DPC, which finds out by itself what there is to do. IRQL: any. */
 VOID VblkQueueDpc(PVBLK_ADAPTER Adapter);

@@ -87,6 +87,13 @@ static FORCEINLINE VOID VblkServe(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished) {
     VblkEndExclusive(Adapter);
 }
 
+/* Whether StorPort waits for what only a DPC returns: then it does not stop the adapter yet. Locks: StartIo. */
+static DECLSPEC_NOINLINE BOOLEAN VblkIsAwaited(const VBLK_ADAPTER *Adapter) {
+    return (BOOLEAN)((Adapter->State == VblkRunning || Adapter->State == VblkResetting) &&
+                     (Adapter->Queue.AvailIndex != Adapter->Queue.UsedIndex || Adapter->Aside != NULL ||
+                      Adapter->ResetQueue.First != NULL));
+}
+
 /* IRQL: DISPATCH. Locks: takes StartIo; Requests are returned without it. */
 VOID NTAPI VblkDpc(PSTOR_DPC Dpc, PVOID HwDeviceExtension, PVOID SystemArgument1, PVOID SystemArgument2) {
     PVBLK_ADAPTER adapter = (PVBLK_ADAPTER)HwDeviceExtension;
@@ -99,9 +106,9 @@ VOID NTAPI VblkDpc(PSTOR_DPC Dpc, PVOID HwDeviceExtension, PVOID SystemArgument1
 
     VblkListInitialize(&finished);
     StorPortAcquireSpinLock(adapter, StartIoLock, NULL, &lock);
-    /* HwAdapterControl takes no lock; it waits for a DPC that counts as running, and others do nothing meanwhile. */
+    /* HwAdapterControl takes no lock, and may hold up an interrupt of this processor: nothing is done beside it. */
     (VOID)InterlockedExchangeAdd(&adapter->Dpcs, VBLK_DPC_RUNNING);
-    if (!adapter->Paused) {
+    if (adapter->Paused == VBLK_NOT_PAUSED || (adapter->Paused == VBLK_PAUSED_IDLE && VblkIsAwaited(adapter))) {
         VblkServe(adapter, &finished);
     }
     StorPortReleaseSpinLock(adapter, &lock);

@@ -50,7 +50,7 @@ static const VBLK_REASON_ROW VblkReasons[] = {
 
 C_ASSERT(RTL_NUMBER_OF(VblkReasons) == VblkReasonCount);
 
-VOID VblkReport(PVBLK_ADAPTER Adapter, VBLK_REASON Reason) {
+DECLSPEC_NOINLINE VOID VblkReport(PVBLK_ADAPTER Adapter, VBLK_REASON Reason) {
     STOR_LOG_EVENT_DETAILS details;
     PWSTR text = (PWSTR)VblkReasons[Reason].Text;
 
@@ -151,29 +151,29 @@ static LONG VblkDpcs(PVBLK_ADAPTER Adapter) {
 }
 
 /* Until there are fewer DPCs. Those of other processors need no lock of ours for what is left to them. */
-static VOID VblkAwaitDpcs(PVBLK_ADAPTER Adapter, LONG Fewer) {
-    ULONG i;
-
-    for (i = 0; i < DPC_STALLS && VblkDpcs(Adapter) >= Fewer; i++) {
+static VOID VblkAwaitDpcs(PVBLK_ADAPTER Adapter, LONG Fewer, ULONG Stalls) {
+    while (Stalls-- != 0 && VblkDpcs(Adapter) >= Fewer) {
         VirtioStall(DPC_STALL_US);
     }
 }
 
 /*
- * No DPC does anything from here on until Paused is cleared. One that runs, on another processor, may be resetting the
- * device, and is waited for; one that waits for this processor comes later.
+ * No DPC does anything from here on until Paused is cleared. Where the stop was announced, none does already. Otherwise
+ * one that runs, on another processor, may be resetting the device, and is waited for, though in vain if that processor
+ * waits for the interrupt lock, which is ours.
  */
 static VOID VblkPause(PVBLK_ADAPTER Adapter) {
-    LONG dpcs;
-    ULONG i;
+    if (InterlockedExchange(&Adapter->Paused, VBLK_PAUSED) == VBLK_NOT_PAUSED) {
+        VblkAwaitDpcs(Adapter, VBLK_DPC_RUNNING, SERVE_STALLS);
+    }
+}
 
-    (VOID)InterlockedExchange(&Adapter->Paused, TRUE);
-    for (i = 0; i < SERVE_STALLS; i++) {
-        dpcs = VblkDpcs(Adapter);
-        if (dpcs == 0 || (dpcs < VBLK_DPC_RUNNING && i >= DPC_STALLS)) {
-            break;
-        }
-        VirtioStall(DPC_STALL_US);
+VOID VblkExpectStop(PVBLK_ADAPTER Adapter, BOOLEAN Expected) {
+    if (Expected && Adapter->Paused == VBLK_NOT_PAUSED) {
+        Adapter->Paused = VBLK_PAUSED_IDLE;
+    } else if (!Expected && Adapter->Paused == VBLK_PAUSED_IDLE) {
+        Adapter->Paused = VBLK_NOT_PAUSED;
+        VblkQueueDpc(Adapter); /* a DPC that came before did nothing */
     }
 }
 
@@ -183,7 +183,7 @@ VOID VblkEnterFound(PVBLK_ADAPTER Adapter) {
     BOOLEAN told = Adapter->CapacityTold;
     BOOLEAN attention = Adapter->UnitAttention;
 
-    VblkAwaitDpcs(Adapter, 1);
+    VblkAwaitDpcs(Adapter, 1, DPC_STALLS);
     RtlZeroMemory(Adapter, FIELD_OFFSET(VBLK_ADAPTER, RingVirtual));
     Adapter->CapacityBlocks = blocks;
     Adapter->CapacityTold = told;
@@ -361,7 +361,7 @@ BOOLEAN VblkStart(PVBLK_ADAPTER Adapter) {
     Adapter->CapacityTold = (BOOLEAN)!Adapter->Dump; /* a dump has no use for being told of another one */
     VblkEndExclusive(Adapter);
     VblkSetState(Adapter, state);
-    Adapter->Paused = FALSE;
+    Adapter->Paused = VBLK_NOT_PAUSED;
     VblkQueueDpc(Adapter); /* a DPC that came before did nothing */
     VblkFinishList(Adapter, &finished);
     return (BOOLEAN)(state == VblkRunning);
@@ -523,7 +523,7 @@ BOOLEAN NTAPI VblkHwResetBus(PVOID DeviceExtension, ULONG PathId) {
     if (!VblkIsResettable(adapter)) {
         return FALSE;
     }
-    VblkAwaitDpcs(adapter, VBLK_DPC_RUNNING); /* what they are giving back is not in flight, and not back */
+    VblkAwaitDpcs(adapter, VBLK_DPC_RUNNING, DPC_STALLS); /* what they are giving back is not in flight, and not back */
     VblkBeginExclusive(adapter);
     VblkListInitialize(&finished);
     VblkSetState(adapter, VblkResetting);
@@ -539,19 +539,19 @@ BOOLEAN NTAPI VblkHwResetBus(PVOID DeviceExtension, ULONG PathId) {
 static VOID VblkStop(PVBLK_ADAPTER Adapter) {
     VBLK_LIST finished;
 
-    VblkListInitialize(&finished);
-    VblkPause(Adapter);
-    if (!VblkIsQuiet(Adapter)) {
-        VblkBeginExclusive(Adapter);
-        VblkSetState(Adapter, VblkChanging);
-        if (VirtioPciReset(&Adapter->Pci)) {
-            VblkTakeAll(Adapter, &finished, VblkOutcomeBusReset);
-        }
-        VblkAnswerResets(Adapter, &finished, VblkOutcomeSuccess);
-        VblkEndExclusive(Adapter);
-        VblkSetState(Adapter, VblkStopped); /* even if the device did not obey: it loses its power, or its place */
+    if (VblkIsQuiet(Adapter)) {
+        return;
     }
-    Adapter->Paused = FALSE;
+    VblkListInitialize(&finished);
+    VblkPause(Adapter); /* until the restart */
+    VblkBeginExclusive(Adapter);
+    VblkSetState(Adapter, VblkChanging);
+    if (VirtioPciReset(&Adapter->Pci)) {
+        VblkTakeAll(Adapter, &finished, VblkOutcomeBusReset);
+    }
+    VblkAnswerResets(Adapter, &finished, VblkOutcomeSuccess);
+    VblkEndExclusive(Adapter);
+    VblkSetState(Adapter, VblkStopped); /* even if the device did not obey: it loses its power, or its place */
     VblkFinishList(Adapter, &finished);
 }
 

@@ -416,6 +416,9 @@ static VBLK_OUTCOME VblkStartPnp(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb)
         return VblkQueryCapabilities(pnp);
     case StorStartDevice:
     case StorStopDevice: /* ScsiStopAdapter follows and does the work */
+        if (wholeAdapter) {
+            VblkExpectStop(Adapter, (BOOLEAN)(pnp->PnPAction == StorStopDevice));
+        }
         return VblkOutcomeSuccess;
     case StorRemoveDevice:
     case StorSurpriseRemoval:
@@ -426,13 +429,15 @@ static VBLK_OUTCOME VblkStartPnp(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb)
     }
 }
 
-/* Nothing is to be done in either direction: ScsiStopAdapter and ScsiRestartAdapter do it. */
-static VBLK_OUTCOME VblkStartPower(PSCSI_REQUEST_BLOCK Srb) {
+/* ScsiStopAdapter and ScsiRestartAdapter do the work. */
+static VBLK_OUTCOME VblkStartPower(PVBLK_ADAPTER Adapter, PSCSI_REQUEST_BLOCK Srb) {
     PSCSI_POWER_REQUEST_BLOCK power = (PSCSI_POWER_REQUEST_BLOCK)Srb;
     VBLK_OUTCOME outcome = VblkOutcomePending;
 
     if ((power->SrbPowerFlags & SRB_POWER_FLAGS_ADAPTER_REQUEST) == 0) {
         outcome = VblkCheckAddress(Srb);
+    } else {
+        VblkExpectStop(Adapter, (BOOLEAN)(power->DevicePowerState != StorPowerDeviceD0));
     }
     return outcome == VblkOutcomePending ? VblkOutcomeSuccess : outcome;
 }
@@ -472,7 +477,7 @@ static DECLSPEC_NOINLINE VBLK_OUTCOME VblkStartFunction(PVBLK_ADAPTER Adapter, P
     case SRB_FUNCTION_PNP:
         return VblkStartPnp(Adapter, Srb);
     case SRB_FUNCTION_POWER:
-        return VblkStartPower(Srb);
+        return VblkStartPower(Adapter, Srb);
     case SRB_FUNCTION_ABORT_COMMAND:
         Adapter->AbortSrbCount++;
         return VblkOutcomeInvalidRequest;
