@@ -38,6 +38,12 @@ def test_runs_by_seed_find_nothing(build):
     assert (result.returncode, result.stdout) == (0, f"{2 * RUNS} runs, nothing found\n"), result.told
 
 
+def test_a_first_machine_without_a_device_leaves_nothing_behind_that_the_next_is_blamed_for():
+    # The device options of this seed are wrong in both of its runs: no machine is made.
+    result = fuzz("x64", hosting.DRIVER, "--seed", 48001, "--runs", 2)
+    assert (result.returncode, result.stdout) == (0, "4 runs, nothing found\n"), result.told
+
+
 @pytest.mark.parametrize("side", ["device", "windows"])
 def test_a_corpus_finds_nothing_in_what_ships(target, side, tmp_path):
     inputs = corpus.unpack(side, tmp_path)

@@ -2,7 +2,6 @@
 /* A run from power-on to removal, and what is held against the driver in it. */
 #include "fuzz/fuzz.h"
 
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 #include <unistd.h>
 
 #include "fuzz/internal.h"
+#include "nt/clock.h"
 #include "nt/phys.h"
 #include "nt/pool.h"
 #include "nt/registry.h"
@@ -28,6 +28,7 @@ static struct {
 	const char *driver;
 	int disk;
 	char disk_path[32];
+	unsigned regions; /* that stay mapped */
 	struct fuzz *current;
 } self;
 
@@ -57,6 +58,9 @@ int fuzz_open(const char *driver, struct error *err)
 	if (self.disk < 0)
 		return error_set(err, "there is no memory for a disk");
 	snprintf(self.disk_path, sizeof(self.disk_path), "/proc/self/fd/%d", self.disk);
+	if (clock_share(err)) /* stays mapped for good */
+		return -1;
+	self.regions = trap_regions_forget();
 	return phys_start(RAM_BYTES, 0, err);
 }
 
@@ -194,7 +198,6 @@ static int power_on(struct fuzz *fuzz, struct error *err)
 /* False: something is mapped for ever. The first run leaves what all of them share. */
 static bool power_off(struct fuzz *fuzz)
 {
-	static unsigned shared = UINT_MAX;
 	struct device *device = fuzz->liar ? fuzz->liar : fuzz->device;
 	unsigned mapped;
 
@@ -203,11 +206,9 @@ static bool power_off(struct fuzz *fuzz)
 	cpus_stop();
 	mapped = trap_regions_forget();
 	model_free(fuzz->model);
-	if (mapped > shared)
+	if (mapped > self.regions)
 		fprintf(stderr, "fuzz: the adapter is gone, and something of it is still mapped\n");
-	else
-		shared = mapped;
-	return mapped <= shared;
+	return mapped <= self.regions;
 }
 
 static void play(struct fuzz *fuzz, enum fuzz_side side)
