@@ -52,11 +52,10 @@ void vring_chain_free(struct vring_chain *chain)
 	memset(chain, 0, sizeof(*chain));
 }
 
-bool vring_chain_read(const struct vring *ring, const struct vring_chain *chain, uint64_t offset, void *buf, size_t len)
+/* The bytes from `offset` of the segments on: into buf, or, `out`, from there. */
+static bool move(const struct vring *ring, const struct vring_segment *segment, uint64_t offset, uint8_t *buf,
+		 size_t len, bool out)
 {
-	const struct vring_segment *segment = chain->segment;
-	uint8_t *to = buf;
-
 	for (; len; segment++) {
 		size_t part;
 
@@ -66,37 +65,25 @@ bool vring_chain_read(const struct vring *ring, const struct vring_chain *chain,
 		}
 		part = segment->len - (size_t)offset;
 		part = part < len ? part : len;
-		if (!bus_read(ring->bus, segment->addr + offset, to, part))
+		if (out ? !bus_write(ring->bus, segment->addr + offset, buf, part)
+			: !bus_read(ring->bus, segment->addr + offset, buf, part))
 			return false;
-		to += part;
+		buf += part;
 		len -= part;
 		offset = 0;
 	}
 	return true;
 }
 
+bool vring_chain_read(const struct vring *ring, const struct vring_chain *chain, uint64_t offset, void *buf, size_t len)
+{
+	return move(ring, chain->segment, offset, buf, len, false);
+}
+
 bool vring_chain_write(const struct vring *ring, const struct vring_chain *chain, uint64_t offset, const void *buf,
 		       size_t len)
 {
-	const struct vring_segment *segment = chain->segment + chain->readable;
-	const uint8_t *from = buf;
-
-	for (; len; segment++) {
-		size_t part;
-
-		if (offset >= segment->len) {
-			offset -= segment->len;
-			continue;
-		}
-		part = segment->len - (size_t)offset;
-		part = part < len ? part : len;
-		if (!bus_write(ring->bus, segment->addr + offset, from, part))
-			return false;
-		from += part;
-		len -= part;
-		offset = 0;
-	}
-	return true;
+	return move(ring, chain->segment + chain->readable, offset, (uint8_t *)buf, len, true);
 }
 
 /* Latches `broken` without a word, where the machine has spoken already. Returns false. */
