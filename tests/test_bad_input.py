@@ -232,6 +232,7 @@ def test_a_wrong_option_is_named(starts, disk, name, value, names):
     (["sg"], "--socket"), (["sg", "a.sys", "--disk", "a.img"], "--socket"), (["sg", "a.sys", "--", "true"], "disk"),
     (["sg", "--disk", "a.img", "--", "true"], "driver"), (["sg", "a.sys", "b.sys", "--", "true"], "b.sys"),
     (["sg", "a.sys", "--disk", "--", "true"], "--disk"), (["sg", "a.sys", "--disk", "a.img", "--"], "--socket"),
+    (["run", "a.sys", "b.scn", *["--parameter", "'" * 200] * 30], "--parameter"), # nobody could repeat it
 ])
 def test_a_wrong_command_line_is_explained(refused, tmp_path, monkeypatch, words, names):
     monkeypatch.chdir(tmp_path)

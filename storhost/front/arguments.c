@@ -31,17 +31,20 @@ int arguments_number(const char *name, const char *value, uint64_t least, uint64
 			 (unsigned long long)most, value);
 }
 
-/* A quotation mark ends the quotation, stands by itself, and begins another. */
-static void remember(struct arguments *arguments, const char *name, const char *value)
+/* A quotation mark ends the quotation, stands by itself, and begins another: four characters. */
+static int remember(struct arguments *arguments, const char *name, const char *value)
 {
 	size_t used = strlen(arguments->repeat);
-	char *at = arguments->repeat + used, *end = arguments->repeat + sizeof(arguments->repeat);
+	char *at = arguments->repeat + used;
 
-	at += snprintf(at, (size_t)(end - at), " --%s '", name);
-	for (; *value && end - at > 8; value++)
-		at += snprintf(at, (size_t)(end - at), *value == '\'' ? "'\\''" : "%c", *value);
-	if (end - at > 2)
-		strcpy(at, "'");
+	if (used + strlen(name) + 4 * strlen(value) + sizeof(" -- ''") > sizeof(arguments->repeat))
+		return cli_usage("--%s makes the machine's options longer than a command that repeats a run can be",
+				 name);
+	at += sprintf(at, " --%s '", name);
+	for (; *value; value++)
+		at += sprintf(at, *value == '\'' ? "'\\''" : "%c", *value);
+	strcpy(at, "'");
+	return 0;
 }
 
 static int read_option(struct arguments *arguments, const char *name, const char *value)
@@ -51,7 +54,7 @@ static int read_option(struct arguments *arguments, const char *name, const char
 	if (known == ARGUMENT_UNKNOWN && arguments->machine) {
 		known = arguments_machine(arguments->machine, name, value);
 		if (!known && strcmp(name, "seed"))
-			remember(arguments, name, value);
+			return remember(arguments, name, value);
 	}
 	return known == ARGUMENT_UNKNOWN ? cli_usage("there is no option --%s", name) : known;
 }
