@@ -3,19 +3,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "front/arguments.h"
 #include "front/explorer.h"
-#include "front/hosted.h"
+#include "front/suite.h"
 
 #define LIMIT_DEFAULT 100000u
 
-struct explore_arguments {
-	struct machine_options machine;
-	struct hosted_set set;
+struct exploring {
+	struct suite suite;
 	uint64_t preemptions, limit, random;
-	bool bounded, json; /* bounded: preemptions was given */
-	bool checked;       /* the driver is a checked build */
-	char repeat[ARGUMENTS_REPEAT];
+	bool bounded; /* preemptions was given */
 };
 
 /* ---- the command line ---- */
@@ -36,47 +32,26 @@ static void print_help(void)
 	printf("\nA scenario says with 'explore begin' and 'explore end' which part of it is meant.\n");
 }
 
-static int parse_option(void *command, const char *name, const char *value)
+static int parse_option(void *suite, const char *name, const char *value)
 {
-	struct explore_arguments *arguments = command;
+	struct exploring *exploring = suite;
 
 	if (!strcmp(name, "preemptions")) {
-		arguments->bounded = true;
-		return arguments_number(name, value, 0, SCENARIO_PREEMPTIONS_MAX, &arguments->preemptions);
+		exploring->bounded = true;
+		return arguments_number(name, value, 0, SCENARIO_PREEMPTIONS_MAX, &exploring->preemptions);
 	}
 	if (!strcmp(name, "limit"))
-		return arguments_number(name, value, 0, UINT32_MAX, &arguments->limit);
+		return arguments_number(name, value, 0, UINT32_MAX, &exploring->limit);
 	if (!strcmp(name, "random"))
-		return arguments_number(name, value, 0, UINT32_MAX, &arguments->random);
+		return arguments_number(name, value, 0, UINT32_MAX, &exploring->random);
 	if (!strcmp(name, "schedule"))
 		return cli_usage("explore makes the schedules by itself: --schedule is for 'storhost run'");
 	return ARGUMENT_UNKNOWN;
 }
 
-static int parse_arguments(struct explore_arguments *arguments, int argc, char **argv)
+static const char *refusal(const struct suite *suite)
 {
-	const struct argument_flag flags[] = { { "--json", &arguments->json }, { NULL, NULL } };
-	struct arguments words = {
-		.help = print_help,
-		.flags = flags,
-		.option = parse_option,
-		.operand = arguments->set.file,
-		.command = arguments,
-		.machine = &arguments->machine,
-	};
-	int failed = arguments_read(&words, argc, argv);
-
-	if (failed)
-		return failed;
-	arguments->set.count = words.operand_count;
-	if (!arguments->set.count)
-		return cli_usage(
-			"explore needs a driver and at least one scenario; 'storhost explore --help' says more");
-	if (arguments->machine.cpus.threads)
-		return cli_usage("threads follow no schedule: explore needs threads=0");
-	arguments->machine.port.quiet = true;
-	strcpy(arguments->repeat, words.repeat);
-	return 0;
+	return suite->machine.cpus.threads ? "threads follow no schedule: explore needs threads=0" : NULL;
 }
 
 /* ---- results ---- */
@@ -90,8 +65,7 @@ static void print_schedule(FILE *out, const struct schedule *schedule)
 }
 
 /* The command that repeats the failure, in memory of its own; NULL: there is none. */
-static char *repeating(const struct explore_arguments *arguments, const char *file,
-		       const struct exploration *exploration)
+static char *repeating(const struct suite *suite, int i, const struct exploration *exploration)
 {
 	char *text = NULL;
 	size_t size;
@@ -99,9 +73,8 @@ static char *repeating(const struct explore_arguments *arguments, const char *fi
 
 	if (!out)
 		return NULL;
-	fprintf(out, "%s run %s %s", sizeof(void *) == 8 ? "storhost" : "storhost-x86", arguments->machine.driver,
-		file);
-	fprintf(out, "%s --seed %llu --schedule ", arguments->repeat, (unsigned long long)exploration->outcome.seed);
+	suite_print_words(out, suite, "run", i, exploration->outcome.seed);
+	fputs(" --schedule ", out);
 	print_schedule(out, &exploration->schedule);
 	fclose(out);
 	return text;
@@ -157,79 +130,48 @@ static void print_member(struct json *json, const char *file, const struct explo
 
 /* ---- exploring ---- */
 
-static int explore_file(const struct explore_arguments *arguments, int i, struct json *json)
+static int explore_one(struct suite *suite, int i, struct json *json)
 {
 	static struct exploration exploration;
-	struct machine_options options = arguments->machine;
-	const char *file = arguments->set.file[i];
+	const struct exploring *exploring = (const struct exploring *)(void *)suite;
+	struct machine_options options = suite->machine;
 	struct hosted hosted;
 	char *command = NULL;
 	struct error err;
-	int status = CLI_OK;
 
 	memset(&exploration, 0, sizeof(exploration));
 	machine_schedule(&options, &exploration.schedule);
-	exploration.scenario = arguments->set.scenario[i];
-	hosted_init(&hosted, &options, arguments->checked);
+	exploration.scenario = suite->scenario[i];
+	hosted_init(&hosted, &options, suite->checked);
 	exploration.host = hosted.host;
 	exploration.preemptions =
-		arguments->bounded ? (unsigned)arguments->preemptions : scenario_preemptions(exploration.scenario);
-	exploration.limit = arguments->limit;
-	exploration.random = arguments->random;
-	if (!explore(&exploration, options.cpus.seed, &err)) {
-		status = cli_fail(file, &err);
-	} else {
-		if (exploration.outcome.verdict == SCENARIO_FAIL) {
-			status = CLI_FINDINGS;
-			command = repeating(arguments, file, &exploration);
-		}
-		if (json)
-			print_member(json, file, &exploration, exploration.preemptions, command);
-		else
-			print_line(&exploration, exploration.preemptions, command);
-	}
+		exploring->bounded ? (unsigned)exploring->preemptions : scenario_preemptions(exploration.scenario);
+	exploration.limit = exploring->limit;
+	exploration.random = exploring->random;
+	if (!explore(&exploration, options.cpus.seed, &err))
+		return cli_fail(suite->file[i], &err);
+	if (exploration.outcome.verdict == SCENARIO_FAIL)
+		command = repeating(suite, i, &exploration);
+	if (json)
+		print_member(json, suite->file[i], &exploration, exploration.preemptions, command);
+	else
+		print_line(&exploration, exploration.preemptions, command);
 	free(command);
-	return status;
-}
-
-static int explore_all(const struct explore_arguments *arguments)
-{
-	struct json json;
-	int status = CLI_OK;
-
-	if (arguments->json) {
-		json_begin(&json, stdout);
-		json_open_array(&json, NULL);
-	}
-	for (int i = 0; i < arguments->set.count && status != CLI_FAILED; i++) {
-		int one = explore_file(arguments, i, arguments->json ? &json : NULL);
-
-		status = one > status ? one : status;
-	}
-	if (arguments->json) {
-		json_close(&json);
-		json_end(&json);
-	}
-	return status;
+	return exploration.outcome.verdict == SCENARIO_FAIL ? CLI_FINDINGS : CLI_OK;
 }
 
 int cmd_explore(int argc, char **argv)
 {
-	struct explore_arguments arguments = { .limit = LIMIT_DEFAULT };
-	struct error err;
-	int status;
+	static const struct suite_command command = {
+		.name = "explore",
+		.help = print_help,
+		.option = parse_option,
+		.refusal = refusal,
+		.run = explore_one,
+	};
+	struct exploring exploring = { .limit = LIMIT_DEFAULT };
 
-	machine_defaults(&arguments.machine);
-	arguments.machine.cpus.seed = 1;
-	if (hosted_set_make(&arguments.set, argc, &err))
-		status = cli_fail(NULL, &err);
-	else
-		status = parse_arguments(&arguments, argc, argv);
-	if (!status && (machine_check_driver(&arguments.machine, &arguments.checked, &err) ||
-			hosted_set_load(&arguments.set, &arguments.machine, &err)))
-		status = cli_fail(NULL, &err);
-	if (!status)
-		status = explore_all(&arguments);
-	hosted_set_free(&arguments.set);
-	return status;
+	machine_defaults(&exploring.suite.machine);
+	exploring.suite.machine.cpus.seed = 1;
+	return suite_main(&exploring.suite, &command, argc, argv);
 }

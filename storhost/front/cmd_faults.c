@@ -6,22 +6,19 @@
 #include <unistd.h>
 
 #include "base/inject.h"
-#include "front/arguments.h"
-#include "front/hosted.h"
+#include "front/suite.h"
 
 #define RAM_BYTES ((uint64_t)192 << 20) /* making it is much of a run */
 
-struct faults_arguments {
-	struct machine_options machine;
-	struct hosted_set set;
-	int kind; /* -1: all */
-	uint64_t every, at;
-	bool json, verbose, checked;
-	char repeat[ARGUMENTS_REPEAT];
-};
-
 struct tally {
 	uint64_t runs, failed;
+};
+
+struct faulting {
+	struct suite suite;
+	int kind; /* -1: all */
+	uint64_t every, at;
+	struct tally total;
 };
 
 /* ---- the command line ---- */
@@ -43,74 +40,49 @@ static void print_help(void)
 	machine_help(stdout);
 }
 
-static int parse_kind(struct faults_arguments *arguments, const char *value)
+static int parse_kind(struct faulting *faulting, const char *value)
 {
 	for (int kind = 0; kind < INJECT_KINDS; kind++) {
 		if (!strcmp(inject_name(kind), value)) {
-			arguments->kind = kind;
+			faulting->kind = kind;
 			return 0;
 		}
 	}
 	return cli_usage("there is no kind of fault '%s'; 'storhost faults --help' has them all", value);
 }
 
-static int parse_option(void *command, const char *name, const char *value)
+static int parse_option(void *suite, const char *name, const char *value)
 {
-	struct faults_arguments *arguments = command;
+	struct faulting *faulting = suite;
 
 	if (!strcmp(name, "kind"))
-		return parse_kind(arguments, value);
+		return parse_kind(faulting, value);
 	if (!strcmp(name, "every"))
-		return arguments_number(name, value, 1, UINT64_MAX, &arguments->every);
+		return arguments_number(name, value, 1, UINT64_MAX, &faulting->every);
 	if (!strcmp(name, "at"))
-		return arguments_number(name, value, 1, UINT64_MAX, &arguments->at);
+		return arguments_number(name, value, 1, UINT64_MAX, &faulting->at);
 	return ARGUMENT_UNKNOWN;
 }
 
-static int parse_arguments(struct faults_arguments *arguments, int argc, char **argv)
+static const char *refusal(const struct suite *suite)
 {
-	const struct argument_flag flags[] = {
-		{ "--json", &arguments->json },
-		{ "--verbose", &arguments->verbose },
-		{ NULL, NULL },
-	};
-	struct arguments words = {
-		.help = print_help,
-		.flags = flags,
-		.option = parse_option,
-		.operand = arguments->set.file,
-		.command = arguments,
-		.machine = &arguments->machine,
-	};
-	int failed = arguments_read(&words, argc, argv);
-
-	if (failed)
-		return failed;
-	arguments->set.count = words.operand_count;
-	if (!arguments->set.count)
-		return cli_usage("faults needs a driver and at least one scenario; 'storhost faults --help' says more");
-	if (arguments->machine.disk)
-		return cli_usage("faults has a disk of its own for each run");
-	if (arguments->machine.cpus.threads)
-		return cli_usage("runs in real threads do not repeat: faults needs threads=0");
-	arguments->machine.port.quiet = true;
-	strcpy(arguments->repeat, words.repeat);
-	return 0;
+	if (suite->machine.disk)
+		return "faults has a disk of its own for each run";
+	return suite->machine.cpus.threads ? "runs in real threads do not repeat: faults needs threads=0" : NULL;
 }
 
 /* ---- runs ---- */
 
 /* One run; what it says on standard error, findings above all, is for --verbose. */
-static void run_once(const struct faults_arguments *arguments, int i, struct scenario_outcome *outcome)
+static void run_once(const struct suite *suite, int i, struct scenario_outcome *outcome)
 {
-	FILE *transcript = !arguments->verbose ? NULL : arguments->json ? stderr : stdout;
-	int told = arguments->verbose ? -1 : dup(STDERR_FILENO), nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	int told = suite->verbose ? -1 : dup(STDERR_FILENO), nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	struct hosted hosted;
 
-	hosted_init(&hosted, &arguments->machine, arguments->checked);
+	hosted_init(&hosted, &suite->machine, suite->checked);
 	if (told >= 0 && nowhere >= 0)
 		dup2(nowhere, STDERR_FILENO);
-	scenario_run(arguments->set.scenario[i], &hosted.host, transcript, outcome);
+	scenario_run(suite->scenario[i], &hosted.host, suite_transcript(suite), outcome);
 	if (told >= 0)
 		dup2(told, STDERR_FILENO);
 	if (told >= 0)
@@ -119,82 +91,85 @@ static void run_once(const struct faults_arguments *arguments, int i, struct sce
 		close(nowhere);
 }
 
-/* The command that repeats a run; kind NULL: the one without a fault. */
-static const char *command_of(const struct faults_arguments *arguments, int i, const char *kind, uint64_t at)
+/* The command that repeats a run, in memory of its own, or NULL; kind NULL: the one without a fault. */
+static char *command_of(const struct suite *suite, int i, const char *kind, uint64_t at)
 {
-	static char text[ARGUMENTS_REPEAT + 9000];
-	int used = snprintf(text, sizeof(text), "%s %s %s %s --seed %llu%s --verbose",
-			    sizeof(void *) == 8 ? "storhost" : "storhost-x86", kind ? "faults" : "run",
-			    arguments->machine.driver, arguments->set.file[i],
-			    (unsigned long long)arguments->machine.cpus.seed, arguments->repeat);
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
 
-	if (kind && used > 0 && (size_t)used < sizeof(text))
-		snprintf(text + used, sizeof(text) - (size_t)used, " --kind %s --at %llu", kind,
-			 (unsigned long long)at);
+	if (!out)
+		return NULL;
+	suite_print_words(out, suite, kind ? "faults" : "run", i, suite->machine.cpus.seed);
+	fputs(" --verbose", out);
+	if (kind)
+		fprintf(out, " --kind %s --at %llu", kind, (unsigned long long)at);
+	fclose(out);
 	return text;
 }
 
-static void print_failure(const struct faults_arguments *arguments, int i, const char *what,
-			  const struct scenario_outcome *outcome, const char *command)
+static void print_failure(const struct suite *suite, int i, const char *what, const struct scenario_outcome *outcome,
+			  const char *command)
 {
 	printf("FAIL ");
-	cli_print_text(stdout, scenario_claim(arguments->set.scenario[i]));
+	cli_print_text(stdout, scenario_claim(suite->scenario[i]));
 	printf(", %s: ", what);
 	cli_print_text(stdout, outcome->reason);
-	printf("\n     %s\n", command);
+	printf("\n     %s\n", command ? command : "");
 	fflush(stdout);
 }
 
-static void tell_failure(const struct faults_arguments *arguments, int i, uint64_t at,
-			 const struct scenario_outcome *outcome, struct json *json)
+static void tell_failure(const struct suite *suite, int i, uint64_t at, const struct scenario_outcome *outcome,
+			 struct json *json)
 {
-	const char *kind = inject_name(inject_kind()), *command = command_of(arguments, i, kind, at);
-	const char *place = inject_place() ? inject_place() : "it did not strike";
+	const char *place = inject_place() ? inject_place() : "it did not strike", *kind = inject_name(inject_kind());
+	char *command = command_of(suite, i, kind, at);
 	char what[120];
 
-	if (arguments->json) {
+	if (json) {
 		json_open_object(json, NULL);
 		json_unsigned(json, "at", at);
 		json_string(json, "place", place);
 		json_string(json, "reason", outcome->reason);
 		json_string(json, "command", command);
 		json_close(json);
-		return;
+	} else {
+		snprintf(what, sizeof(what), "%s %llu (%s)", kind, (unsigned long long)at, place);
+		print_failure(suite, i, what, outcome, command);
 	}
-	snprintf(what, sizeof(what), "%s %llu (%s)", kind, (unsigned long long)at, place);
-	print_failure(arguments, i, what, outcome, command);
+	free(command);
 }
 
 /* The first occasion that is looked at: every seed looks at others, and each kind has one. */
-static uint64_t first_occasion(const struct faults_arguments *arguments, enum inject_kind kind, uint64_t occasions)
+static uint64_t first_occasion(const struct faulting *faulting, enum inject_kind kind, uint64_t occasions)
 {
-	uint64_t most = arguments->every < occasions ? arguments->every : occasions;
+	uint64_t most = faulting->every < occasions ? faulting->every : occasions;
 
-	if (arguments->at)
-		return arguments->at;
+	if (faulting->at)
+		return faulting->at;
 	inject_arm(kind, occasions);
 	return most ? 1 + inject_random() % most : 1;
 }
 
-static void run_kind(const struct faults_arguments *arguments, int i, enum inject_kind kind, uint64_t occasions,
+static void run_kind(const struct faulting *faulting, int i, enum inject_kind kind, uint64_t occasions,
 		     struct json *json, struct tally *tally)
 {
 	struct scenario_outcome outcome;
 
-	for (uint64_t n = first_occasion(arguments, kind, occasions); n <= occasions; n += arguments->every) {
+	for (uint64_t n = first_occasion(faulting, kind, occasions); n <= occasions; n += faulting->every) {
 		inject_arm(kind, n);
-		run_once(arguments, i, &outcome);
+		run_once(&faulting->suite, i, &outcome);
 		tally->runs++;
 		if (outcome.verdict == SCENARIO_FAIL) {
 			tally->failed++;
-			tell_failure(arguments, i, n, &outcome, json);
+			tell_failure(&faulting->suite, i, n, &outcome, json);
 		}
-		if (arguments->at)
+		if (faulting->at)
 			break;
 	}
 }
 
-static void run_kinds(const struct faults_arguments *arguments, int i, struct json *json, struct tally *total)
+static void run_kinds(const struct faulting *faulting, int i, struct json *json, struct tally *total)
 {
 	uint64_t occasions[INJECT_KINDS];
 
@@ -203,16 +178,16 @@ static void run_kinds(const struct faults_arguments *arguments, int i, struct js
 	for (unsigned kind = 0; kind < INJECT_KINDS; kind++) {
 		struct tally tally = { 0, 0 };
 
-		if (arguments->kind >= 0 && (unsigned)arguments->kind != kind)
+		if (faulting->kind >= 0 && (unsigned)faulting->kind != kind)
 			continue;
-		if (arguments->json) {
+		if (json) {
 			json_open_object(json, NULL);
 			json_string(json, "kind", inject_name(kind));
 			json_unsigned(json, "occasions", occasions[kind]);
 			json_open_array(json, "failures");
 		}
-		run_kind(arguments, i, kind, occasions[kind], json, &tally);
-		if (arguments->json) {
+		run_kind(faulting, i, kind, occasions[kind], json, &tally);
+		if (json) {
 			json_close(json);
 			json_unsigned(json, "runs", tally.runs);
 			json_close(json);
@@ -222,78 +197,77 @@ static void run_kinds(const struct faults_arguments *arguments, int i, struct js
 	}
 }
 
-/* A scenario without a fault, and with each. */
-static void run_scenario(const struct faults_arguments *arguments, int i, struct json *json, struct tally *total)
+static void tell_unharmed_failure(const struct suite *suite, int i, const struct scenario_outcome *outcome)
 {
+	char *command = command_of(suite, i, NULL, 0);
+
+	print_failure(suite, i, "without a fault", outcome, command);
+	free(command);
+}
+
+/* A scenario without a fault, and with each. */
+static int run_one(struct suite *suite, int i, struct json *json)
+{
+	struct faulting *faulting = (struct faulting *)(void *)suite;
 	struct scenario_outcome outcome;
 	struct tally tally = { 1, 0 };
 
 	inject_count();
-	run_once(arguments, i, &outcome);
-	if (arguments->json) {
+	run_once(suite, i, &outcome);
+	if (json) {
 		json_open_object(json, NULL);
-		json_string(json, "file", arguments->set.file[i]);
-		json_string(json, "claim", scenario_claim(arguments->set.scenario[i]));
+		json_string(json, "file", suite->file[i]);
+		json_string(json, "claim", scenario_claim(suite->scenario[i]));
 		json_string(json, "reason", outcome.reason[0] ? outcome.reason : NULL);
 		json_open_array(json, "kinds");
 	} else if (outcome.verdict == SCENARIO_FAIL) {
-		print_failure(arguments, i, "without a fault", &outcome, command_of(arguments, i, NULL, 0));
+		tell_unharmed_failure(suite, i, &outcome);
 	}
 	tally.failed += outcome.verdict == SCENARIO_FAIL;
 	if (outcome.verdict == SCENARIO_PASS)
-		run_kinds(arguments, i, json, &tally);
-	if (arguments->json) {
+		run_kinds(faulting, i, json, &tally);
+	if (json) {
 		json_close(json);
 		json_close(json);
 	} else {
 		printf("%6llu runs, %llu failed: ", (unsigned long long)tally.runs, (unsigned long long)tally.failed);
-		cli_print_text(stdout, scenario_claim(arguments->set.scenario[i]));
+		cli_print_text(stdout, scenario_claim(suite->scenario[i]));
 		putchar('\n');
 		fflush(stdout);
 	}
-	total->runs += tally.runs;
-	total->failed += tally.failed;
+	faulting->total.runs += tally.runs;
+	faulting->total.failed += tally.failed;
+	return tally.failed ? CLI_FINDINGS : CLI_OK;
 }
 
-static int run_all(const struct faults_arguments *arguments)
+static int prepare(struct suite *suite, struct error *err)
 {
-	struct tally total = { 0, 0 };
-	struct json json;
+	return inject_start(suite->machine.cpus.seed, err);
+}
 
-	if (arguments->json) {
-		json_begin(&json, stdout);
-		json_open_array(&json, NULL);
-	}
-	for (int i = 0; i < arguments->set.count; i++)
-		run_scenario(arguments, i, &json, &total);
-	if (arguments->json) {
-		json_close(&json);
-		json_end(&json);
-	} else {
-		printf("%llu runs, %llu failed (seed %llu)\n", (unsigned long long)total.runs,
-		       (unsigned long long)total.failed, (unsigned long long)arguments->machine.cpus.seed);
-	}
-	return total.failed ? CLI_FINDINGS : CLI_OK;
+static void summary(const struct suite *suite)
+{
+	const struct tally *total = &((const struct faulting *)(const void *)suite)->total;
+
+	printf("%llu runs, %llu failed (seed %llu)\n", (unsigned long long)total->runs,
+	       (unsigned long long)total->failed, (unsigned long long)suite->machine.cpus.seed);
 }
 
 int cmd_faults(int argc, char **argv)
 {
-	struct faults_arguments arguments = { .kind = -1, .every = 1 };
-	struct error err;
-	int status;
+	static const struct suite_command command = {
+		.name = "faults",
+		.may_be_verbose = true,
+		.help = print_help,
+		.option = parse_option,
+		.refusal = refusal,
+		.prepare = prepare,
+		.run = run_one,
+		.summary = summary,
+	};
+	struct faulting faulting = { .kind = -1, .every = 1 };
 
-	machine_defaults(&arguments.machine);
-	arguments.machine.ram = RAM_BYTES;
-	if (hosted_set_make(&arguments.set, argc, &err))
-		status = cli_fail(NULL, &err);
-	else
-		status = parse_arguments(&arguments, argc, argv);
-	if (!status && (machine_check_driver(&arguments.machine, &arguments.checked, &err) ||
-			inject_start(arguments.machine.cpus.seed, &err) ||
-			hosted_set_load(&arguments.set, &arguments.machine, &err)))
-		status = cli_fail(NULL, &err);
-	if (!status)
-		status = run_all(&arguments);
-	hosted_set_free(&arguments.set);
-	return status;
+	machine_defaults(&faulting.suite.machine);
+	faulting.suite.machine.ram = RAM_BYTES;
+	return suite_main(&faulting.suite, &command, argc, argv);
 }

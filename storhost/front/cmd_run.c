@@ -1,16 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* storhost run: scenarios against the hosted driver. */
-#include "front/arguments.h"
-#include "front/hosted.h"
-
-struct run_arguments {
-	struct machine_options machine;
-	struct hosted_set set;
-	bool json, verbose;
-	bool checked; /* the driver is a checked build */
-};
-
-/* ---- the command line ---- */
+#include "front/suite.h"
 
 static void print_help(void)
 {
@@ -21,33 +11,6 @@ static void print_help(void)
 	putchar('\n');
 	scenario_help(stdout);
 }
-
-static int parse_arguments(struct run_arguments *arguments, int argc, char **argv)
-{
-	const struct argument_flag flags[] = {
-		{ "--json", &arguments->json },
-		{ "--verbose", &arguments->verbose },
-		{ NULL, NULL },
-	};
-	struct arguments words = {
-		.help = print_help,
-		.flags = flags,
-		.operand = arguments->set.file,
-		.command = arguments,
-		.machine = &arguments->machine,
-	};
-	int failed = arguments_read(&words, argc, argv);
-
-	if (failed)
-		return failed;
-	arguments->set.count = words.operand_count;
-	if (!arguments->set.count)
-		return cli_usage("run needs a driver and at least one scenario; 'storhost run --help' says more");
-	arguments->machine.port.quiet = true; /* the transcript has the event log */
-	return 0;
-}
-
-/* ---- results ---- */
 
 static const char *const verdicts[] = {
 	[SCENARIO_PASS] = "PASS",
@@ -81,52 +44,36 @@ static void print_member(struct json *json, const char *file, const struct scena
 	json_close(json);
 }
 
-static int run_all(const struct run_arguments *arguments)
+static int check_device(struct suite *suite, struct error *err)
 {
-	FILE *transcript = !arguments->verbose ? NULL : arguments->json ? stderr : stdout;
+	return device_check(&suite->machine.device, err);
+}
+
+static int run_one(struct suite *suite, int i, struct json *json)
+{
 	struct scenario_outcome outcome;
 	struct hosted hosted;
-	struct json json;
-	int status = CLI_OK;
 
-	if (arguments->json) {
-		json_begin(&json, stdout);
-		json_open_array(&json, NULL);
-	}
-	for (int i = 0; i < arguments->set.count; i++) {
-		hosted_init(&hosted, &arguments->machine, arguments->checked);
-		scenario_run(arguments->set.scenario[i], &hosted.host, transcript, &outcome);
-		if (outcome.verdict == SCENARIO_FAIL)
-			status = CLI_FINDINGS;
-		if (arguments->json)
-			print_member(&json, arguments->set.file[i], arguments->set.scenario[i], &outcome);
-		else
-			print_line(arguments->set.scenario[i], &outcome);
-	}
-	if (arguments->json) {
-		json_close(&json);
-		json_end(&json);
-	}
-	return status;
+	hosted_init(&hosted, &suite->machine, suite->checked);
+	scenario_run(suite->scenario[i], &hosted.host, suite_transcript(suite), &outcome);
+	if (json)
+		print_member(json, suite->file[i], suite->scenario[i], &outcome);
+	else
+		print_line(suite->scenario[i], &outcome);
+	return outcome.verdict == SCENARIO_FAIL ? CLI_FINDINGS : CLI_OK;
 }
 
 int cmd_run(int argc, char **argv)
 {
-	struct run_arguments arguments = { .json = false };
-	struct error err;
-	int status;
+	static const struct suite_command command = {
+		.name = "run",
+		.may_be_verbose = true,
+		.help = print_help,
+		.prepare = check_device,
+		.run = run_one,
+	};
+	struct suite suite = { .json = false };
 
-	machine_defaults(&arguments.machine);
-	if (hosted_set_make(&arguments.set, argc, &err))
-		status = cli_fail(NULL, &err);
-	else
-		status = parse_arguments(&arguments, argc, argv);
-	if (!status && (machine_check_driver(&arguments.machine, &arguments.checked, &err) ||
-			device_check(&arguments.machine.device, &err) ||
-			hosted_set_load(&arguments.set, &arguments.machine, &err)))
-		status = cli_fail(NULL, &err);
-	if (!status)
-		status = run_all(&arguments);
-	hosted_set_free(&arguments.set);
-	return status;
+	machine_defaults(&suite.machine);
+	return suite_main(&suite, &command, argc, argv);
 }

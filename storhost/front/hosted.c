@@ -166,7 +166,7 @@ void hosted_init(struct hosted *hosted, const struct machine_options *options, b
 	};
 }
 
-static struct scenario *hosted_load(const struct machine_options *options, const char *path, struct error *err)
+struct scenario *hosted_load(const struct machine_options *options, const char *path, struct error *err)
 {
 	FILE *file = fopen(path, "rb");
 	char *text = malloc(FILE_MAX + 1);
@@ -191,30 +191,4 @@ static struct scenario *hosted_load(const struct machine_options *options, const
 		return scenario;
 	scenario_free(scenario);
 	return NULL;
-}
-
-int hosted_set_make(struct hosted_set *set, int most, struct error *err)
-{
-	set->file = calloc((size_t)most, sizeof(*set->file));
-	set->scenario = calloc((size_t)most, sizeof(struct scenario *));
-	set->count = 0;
-	return set->file && set->scenario ? 0 : error_set(err, "there is no memory");
-}
-
-int hosted_set_load(struct hosted_set *set, const struct machine_options *options, struct error *err)
-{
-	for (int i = 0; i < set->count; i++) {
-		set->scenario[i] = hosted_load(options, set->file[i], err);
-		if (!set->scenario[i])
-			return -1;
-	}
-	return 0;
-}
-
-void hosted_set_free(struct hosted_set *set)
-{
-	for (int i = 0; i < set->count; i++)
-		scenario_free(set->scenario[i]);
-	free(set->scenario);
-	free(set->file);
 }
