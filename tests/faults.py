@@ -44,6 +44,8 @@ def main():
     parser.add_argument("words", nargs="*")
     arguments = parser.parse_args()
     chosen = [path for path in SCENARIOS if not arguments.words or any(word in path.name for word in arguments.words)]
+    if not chosen:
+        parser.error(f"no scenario's name has one of the words '{' '.join(arguments.words)}'")
     total = bad = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         started = {pool.submit(campaign, build, interrupts, path, "--seed", arguments.seed): (build, interrupts)

@@ -56,6 +56,9 @@ def tell(job, found):
 def main():
     jobs = [job for job in itertools.product(PROGRAMS, ("fre", "chk"), INTERRUPTS, SCENARIOS)
             if not {"x86", "x64"} - {job[0]} & said(job[3], "driver") and set(sys.argv[1:]) <= set(label(job).split())]
+    if not jobs:
+        print(f"explore.py: no exploration has all of the words '{' '.join(sys.argv[1:])}'", file=sys.stderr)
+        sys.exit(2)
     schedules = failed = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for job, found in zip(jobs, pool.map(lambda job: explore(*job), jobs)):

@@ -109,6 +109,8 @@ def main():
     parser.add_argument("--keep", action="store_true", help="make the corpora anew from what was found")
     parser.add_argument("target", nargs="*", help="some targets only, and no driver by seed")
     arguments = parser.parse_args()
+    for target in set(arguments.target) - set(LONGEST):
+        parser.error(f"there is no target '{target}', but {', '.join(LONGEST)}")
     WORK.mkdir(parents=True, exist_ok=True)
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
         work = [pool.submit(fuzz_target, target, arguments.seconds) for target in arguments.target or corpus.TARGETS]
