@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/container.h"
 #include "front/explorer.h"
 #include "front/suite.h"
 
@@ -34,7 +35,7 @@ static void print_help(void)
 
 static int parse_option(void *suite, const char *name, const char *value)
 {
-	struct exploring *exploring = suite;
+	struct exploring *exploring = container_of(suite, struct exploring, suite);
 
 	if (!strcmp(name, "preemptions")) {
 		exploring->bounded = true;
@@ -133,7 +134,7 @@ static void print_member(struct json *json, const char *file, const struct explo
 static int explore_one(struct suite *suite, int i, struct json *json)
 {
 	static struct exploration exploration;
-	const struct exploring *exploring = (const struct exploring *)(void *)suite;
+	const struct exploring *exploring = container_of(suite, struct exploring, suite);
 	struct machine_options options = suite->machine;
 	struct hosted hosted;
 	char *command = NULL;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/container.h"
 #include "base/inject.h"
 #include "front/suite.h"
 
@@ -53,7 +54,7 @@ static int parse_kind(struct faulting *faulting, const char *value)
 
 static int parse_option(void *suite, const char *name, const char *value)
 {
-	struct faulting *faulting = suite;
+	struct faulting *faulting = container_of(suite, struct faulting, suite);
 
 	if (!strcmp(name, "kind"))
 		return parse_kind(faulting, value);
@@ -208,7 +209,7 @@ static void tell_unharmed_failure(const struct suite *suite, int i, const struct
 /* A scenario without a fault, and with each. */
 static int run_one(struct suite *suite, int i, struct json *json)
 {
-	struct faulting *faulting = (struct faulting *)(void *)suite;
+	struct faulting *faulting = container_of(suite, struct faulting, suite);
 	struct scenario_outcome outcome;
 	struct tally tally = { 1, 0 };
 
@@ -247,7 +248,7 @@ static int prepare(struct suite *suite, struct error *err)
 
 static void summary(const struct suite *suite)
 {
-	const struct tally *total = &((const struct faulting *)(const void *)suite)->total;
+	const struct tally *total = &container_of(suite, struct faulting, suite)->total;
 
 	printf("%llu runs, %llu failed (seed %llu)\n", (unsigned long long)total->runs,
 	       (unsigned long long)total->failed, (unsigned long long)suite->machine.cpus.seed);

@@ -77,7 +77,6 @@ static int run(struct suite *suite, const struct suite_command *command)
 
 int suite_main(struct suite *suite, const struct suite_command *command, int argc, char **argv)
 {
-	struct error err;
 	int status;
 
 	suite->file = calloc((size_t)argc, sizeof(*suite->file));
@@ -85,7 +84,7 @@ int suite_main(struct suite *suite, const struct suite_command *command, int arg
 	if (suite->file && suite->scenario)
 		status = read_words(suite, command, argc, argv);
 	else
-		status = (error_set(&err, "there is no memory"), cli_fail(NULL, &err));
+		status = cli_usage("there is no memory");
 	if (!status)
 		status = load(suite, command);
 	if (!status)
