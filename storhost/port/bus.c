@@ -479,12 +479,21 @@ static void line_call_for_another(struct port *port)
 		verify_report(RULE_IRQ_FOREIGN, 0, "HwInterrupt returned TRUE, and its device had not interrupted");
 }
 
+void bus_silence(struct port *port)
+{
+	__atomic_store_n(&port->line_asserted, false, __ATOMIC_RELEASE);
+	interrupt_signal(&port->line.interrupt, false);
+}
+
 static bool line_service(struct interrupt *self, void *opaque)
 {
 	struct port *port = opaque;
 	bool claimed;
 
 	(void)self;
+	/* A device that is being pulled out, or asserted the line at that moment, does not hold it on. */
+	if (port->unplugged)
+		bus_silence(port);
 	count64_add(&port->stats.interrupts);
 	claimed = line_call(port);
 	port->stats.refused += !claimed;

@@ -240,6 +240,8 @@ int bus_connect(struct port *port, struct error *err);
 void bus_disconnect(struct port *port);
 /* Calls the line's service routine for somebody else's interrupt. On a processor. */
 void bus_neighbour(struct port *port);
+/* Nobody asserts the line. */
+void bus_silence(struct port *port);
 void bus_unmap_all(struct port *port);
 /* From here on every access to a register is seen here. */
 void bus_trap(struct port *port);

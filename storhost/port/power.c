@@ -219,7 +219,7 @@ static void unplug(struct port *port)
 	bus_trap(port);
 	if (ops->pulled_out)
 		ops->pulled_out(port->device);
-	interrupt_signal(&port->line.interrupt, false);
+	bus_silence(port);
 }
 
 static void eject(void *opaque)

@@ -58,6 +58,18 @@ static bool function_running(struct device *device)
 	return false;
 }
 
+static void function_pulled_out(struct device *device)
+{
+	(void)device;
+	if (rig.pulled_out)
+		rig.pulled_out();
+}
+
+static void function_power_cycle(struct device *device)
+{
+	(void)device;
+}
+
 static const struct device_ops function_ops = {
 	.name = "a function with a line",
 	.config_read = function_config_read,
@@ -66,6 +78,8 @@ static const struct device_ops function_ops = {
 	.step = function_step,
 	.owes = function_owes,
 	.running = function_running,
+	.pulled_out = function_pulled_out,
+	.power_cycle = function_power_cycle,
 };
 
 /* ---- the miniport ---- */
@@ -142,7 +156,7 @@ static BOOLEAN NTAPI hw_interrupt(PVOID extension)
 	LONG queued = 0;
 
 	/* Its status register, so to speak. */
-	if (!interrupt_asserted(&rig.port->line.interrupt))
+	if (port_unplugged(rig.port) || !interrupt_asserted(&rig.port->line.interrupt))
 		return FALSE;
 	rig.device.bus.set_intx(rig.device.bus.opaque, false);
 	if (errand.in_interrupt) {

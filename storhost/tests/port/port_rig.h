@@ -34,6 +34,7 @@ struct rig {
 	BOOLEAN (*build_io)(SCSI_REQUEST_BLOCK *srb); /* TRUE */
 	void (*start_io)(SCSI_REQUEST_BLOCK *srb);    /* keeps it in `held` */
 	BOOLEAN (*reset_bus)(void);                   /* TRUE */
+	void (*pulled_out)(void);                     /* nothing */
 
 	struct port *port;
 	void *extension;
