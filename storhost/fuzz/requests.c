@@ -250,13 +250,14 @@ static bool changes_medium(const uint8_t *cdb)
 static void send_command(struct asked *asked)
 {
 	struct fuzz *fuzz = asked->fuzz;
+	const struct model_command command = { asked->request.cdb, asked->request.cdb_length, asked->data,
+					       asked->request.length };
 	bool alone = fuzz->model && changes_medium(asked->request.cdb);
 
 	if (alone)
 		ask_await(fuzz);
 	if (alone)
-		model_doubt(fuzz->model, asked->request.cdb, asked->request.cdb_length, asked->data,
-			    asked->request.length);
+		model_doubt(fuzz->model, &command);
 	send(asked);
 	if (alone)
 		ask_await(fuzz);

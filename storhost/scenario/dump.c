@@ -119,7 +119,9 @@ static int write_piece(struct run *run, const struct step *step, uint64_t lba, u
 
 	if (!flight)
 		return error_set(err, "there is no memory");
+	pthread_mutex_lock(&run->lock);
 	failed = request_build_io(run, &piece, flight, err);
+	pthread_mutex_unlock(&run->lock);
 	if (!failed) {
 		flight_submit(flight, 0);
 		failed = flight_judge(flight, err);

@@ -171,9 +171,10 @@ struct flight {
 	struct flight *next;
 	const char *name; /* "": nobody can ask for it (any more) */
 	enum transfer transfer;
-	uint64_t lba, limit; /* limit: blocks from there on were cut off while it was under way */
+	uint64_t lba, limit; /* limit: blocks from there on were cut off, or changed, while it was under way */
 	uint32_t blocks, version;
 	bool flushes;
+	bool raw;           /* a command that the model knows as it was written only */
 	enum change change; /* what a good one makes */
 	uint32_t clock;     /* of the model, when it was sent: a flush covers what was before */
 	unsigned attempts;
@@ -239,7 +240,7 @@ struct flight *flight_create(struct run *run, const struct step *step);
 void flight_submit(struct flight *flight, unsigned cpu);
 /* Whether a request ended as it should have if nothing went wrong. */
 bool flight_is_good(const struct flight *flight);
-/* Some transfer under way that touches these blocks, where one of the two writes. Locks: run->lock. */
+/* Some request under way that touches these blocks, where one of the two writes. Locks: run->lock. */
 const struct flight *flight_overlapping(struct run *run, enum transfer transfer, uint64_t lba, uint64_t blocks);
 /* Waits for a gate, at most an hour of the machine's time. open: what the gate's opener has set by then. */
 int run_wait(struct run *run, struct gate *gate, const bool *open, const char *what, struct error *err);
@@ -254,6 +255,12 @@ uint64_t run_blocks(struct run *run);
 /* The next processor in turn. */
 unsigned run_cpu(struct run *run);
 
+/*
+ * Builds what the step's verb sends. shared: from then on the flight is one of the run's, and loads choose other blocks
+ * than its.
+ */
+int request_build(struct run *run, const struct step *step, struct flight *flight, bool shared, struct error *err);
+/* What verbs build. Locks: run->lock. */
 int request_build_io(struct run *run, const struct step *step, struct flight *flight, struct error *err);
 int request_build_flush(struct run *run, const struct step *step, struct flight *flight, struct error *err);
 int request_build_scsi(struct run *run, const struct step *step, struct flight *flight, struct error *err);

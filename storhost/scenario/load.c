@@ -158,6 +158,17 @@ bool load_retries(struct flight *flight)
 	return true;
 }
 
+/* Whether it found other data than it was to find, in blocks that were changed meanwhile. Locks: run->lock. */
+static bool was_outrun(const struct flight *flight)
+{
+	static const struct expect miscompare = { .count = 1,
+						  .alternative = { { .has_sense = true, .key = 0x0e, .asc = 0x1d } } };
+	struct error why;
+
+	return flight->transfer != TRANSFER_NONE && flight->limit < flight->lba + flight->blocks &&
+	       !expect_judge(&miscompare, &flight->request, true, &why);
+}
+
 /* Locks: run->lock. */
 static void judge(struct load *load, const struct flight *flight)
 {
@@ -167,7 +178,7 @@ static void judge(struct load *load, const struct flight *flight)
 		if (flight_is_good(flight))
 			return;
 		load->failures++;
-		if (load->step->load.fails ||
+		if (load->step->load.fails || was_outrun(flight) ||
 		    !expect_judge(&(struct expect){ .count = 0 }, &flight->request, true, &why))
 			return;
 	}

@@ -285,31 +285,36 @@ static void forget_all(struct model *model)
 	for_each_block(model, forget, NULL);
 }
 
+/* Blocks that a command may change. */
+typedef void model_visit(void *with, uint64_t lba, uint64_t blocks);
+
 /* What a list of UNMAP names [SBC-3 5.28]; more than RANGE_MAX blocks in a piece is refused, and if not, found out. */
-static void doubt_ranges(struct model *model, const uint8_t *list, uint32_t length)
+static void visit_ranges(const uint8_t *list, uint32_t length, model_visit *visit, void *with)
 {
 	for (uint32_t at = 8; at + 16 <= length; at += 16) {
 		uint32_t blocks = get_be32(list + at + 8);
 
 		if (blocks <= RANGE_MAX)
-			model_forget(model, get_be64(list + at), blocks);
+			visit(with, get_be64(list + at), blocks);
 	}
 }
 
-void model_doubt(struct model *model, const uint8_t *cdb, uint8_t length, const uint8_t *list, uint32_t list_length)
+/* Visits what a command may change, piece by piece; UINT64_MAX blocks from 0 on are all that there are. */
+static void visit_changes(const struct model_command *command, model_visit *visit, void *with)
 {
 	static const uint8_t group_length[8] = { 6, 10, 10, 0, 16, 12, 0, 0 };
+	const uint8_t *cdb = command->cdb;
 	uint64_t blocks;
 
-	if (length < group_length[cdb[0] >> 5])
+	if (command->length < group_length[cdb[0] >> 5])
 		return;
 	switch (cdb[0]) {
 	case SCSIOP_WRITE6:
-		model_forget(model, get_be32(cdb) & 0x1fffff, cdb[4] ? cdb[4] : 256);
+		visit(with, get_be32(cdb) & 0x1fffff, cdb[4] ? cdb[4] : 256);
 		return;
 	case SCSIOP_WRITE:
 	case SCSIOP_WRITE_VERIFY:
-		model_forget(model, get_be32(cdb + 2), (uint64_t)(cdb[7] << 8 | cdb[8]));
+		visit(with, get_be32(cdb + 2), (uint64_t)(cdb[7] << 8 | cdb[8]));
 		return;
 	case SCSIOP_WRITE12:
 	case WRITE_AND_VERIFY_12:
@@ -320,26 +325,59 @@ void model_doubt(struct model *model, const uint8_t *cdb, uint8_t length, const 
 		blocks = get_be32(cdb + 10);
 		break;
 	case UNMAP:
-		if (list)
-			doubt_ranges(model, list, list_length);
+		if (command->list)
+			visit_ranges(command->list, command->list_length, visit, with);
 		return;
 	case SCSIOP_FORMAT_UNIT:
 	case SCSIOP_WRITE_SAME:
-		forget_all(model);
+		visit(with, 0, UINT64_MAX);
 		return;
 	case WRITE_SAME_16:
 		blocks = get_be32(cdb + 10);
 		if (blocks && blocks <= RANGE_MAX)
-			model_forget(model, get_be64(cdb + 2), blocks);
+			visit(with, get_be64(cdb + 2), blocks);
 		else
-			forget_all(model);
+			visit(with, 0, UINT64_MAX);
 		return;
 	default:
 		return;
 	}
 	if (blocks > DATA_MAX)
 		return; /* more than any buffer: refused, and if not, found out */
-	model_forget(model, length == 16 ? get_be64(cdb + 2) : get_be32(cdb + 2), blocks);
+	visit(with, command->length == 16 ? get_be64(cdb + 2) : get_be32(cdb + 2), blocks);
+}
+
+static void doubt(void *with, uint64_t lba, uint64_t blocks)
+{
+	if (blocks == UINT64_MAX)
+		forget_all(with);
+	else
+		model_forget(with, lba, blocks);
+}
+
+void model_doubt(struct model *model, const struct model_command *command)
+{
+	visit_changes(command, doubt, model);
+}
+
+struct reach {
+	uint64_t lba, blocks;
+	bool reached;
+};
+
+static void compare_reach(void *with, uint64_t lba, uint64_t blocks)
+{
+	struct reach *reach = with;
+
+	reach->reached |= lba < reach->lba + reach->blocks && (blocks > UINT64_MAX - lba || reach->lba < lba + blocks);
+}
+
+bool model_reaches(const struct model_command *command, uint64_t lba, uint64_t blocks)
+{
+	struct reach reach = { lba, blocks, false };
+
+	visit_changes(command, compare_reach, &reach);
+	return reach.reached;
 }
 
 /* A file that was cut and grew again is zero there, and durably so. */

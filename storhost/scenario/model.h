@@ -41,11 +41,17 @@ bool model_recall(const struct model *model, uint64_t lba, uint32_t blocks, uint
 int model_read(struct model *model, uint64_t lba, uint32_t blocks, const uint8_t *data, struct error *err);
 /* What these blocks hold is not known any more. */
 void model_forget(struct model *model, uint64_t lba, uint64_t blocks);
-/*
- * A command was sent that the model knows as it was written only: what it may change is forgotten. list: what an UNMAP
- * brings, or NULL.
- */
-void model_doubt(struct model *model, const uint8_t *cdb, uint8_t length, const uint8_t *list, uint32_t list_length);
+/* A command that the model knows as it was written only. list: what an UNMAP brings, or NULL. */
+struct model_command {
+	const uint8_t *cdb;
+	uint8_t length;
+	const uint8_t *list;
+	uint32_t list_length;
+};
+/* It was sent: what it may change is forgotten. */
+void model_doubt(struct model *model, const struct model_command *command);
+/* Whether it may change some of these blocks. */
+bool model_reaches(const struct model_command *command, uint64_t lba, uint64_t blocks);
 /* Blocks from here on were cut off; should they come back, they are zero. */
 void model_cut(struct model *model, uint64_t lba);
 #define TOUCHED_MAX 64u

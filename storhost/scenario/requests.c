@@ -129,7 +129,7 @@ static void prepare(struct flight *flight, uint8_t function)
 	request->lun = run->address[2];
 	request->timeout = TIMEOUT_S;
 	flight->transfer = TRANSFER_NONE;
-	flight->back = flight->wrong = flight->flushes = false;
+	flight->back = flight->wrong = flight->flushes = flight->raw = false;
 	flight->attempts = 0;
 }
 
@@ -281,16 +281,51 @@ void flight_flush(struct flight *flight, uint8_t function)
 	flight->clock = model_clock(flight->run->model);
 }
 
+static struct model_command raw_command(const struct flight *flight)
+{
+	const struct step *step = flight->step;
+
+	return (struct model_command){ step->cdb.bytes, step->cdb.length, step->bytes, step->length };
+}
+
+static bool raw_reaches(const struct flight *flight, uint64_t lba, uint64_t blocks)
+{
+	const struct model_command command = raw_command(flight);
+
+	return flight->raw && model_reaches(&command, lba, blocks);
+}
+
 const struct flight *flight_overlapping(struct run *run, enum transfer transfer, uint64_t lba, uint64_t blocks)
 {
 	for (const struct flight *flight = run->flights; flight; flight = flight->next) {
-		if (flight->back || flight->transfer == TRANSFER_NONE || lba >= flight->lba + flight->blocks ||
+		if (flight->back)
+			continue;
+		if (raw_reaches(flight, lba, blocks))
+			return flight;
+		if (flight->transfer == TRANSFER_NONE || lba >= flight->lba + flight->blocks ||
 		    flight->lba >= lba + blocks)
 			continue;
 		if (transfer >= TRANSFER_WRITE || flight->transfer >= TRANSFER_WRITE)
 			return flight;
 	}
 	return NULL;
+}
+
+/*
+ * What a command may change that the model knows as it was written only, is not known any more; nor is what becomes of
+ * the transfers there that are under way. Until it is back nobody chooses these blocks. Locks: run->lock.
+ */
+static void dispute(struct run *run, struct flight *raw)
+{
+	const struct model_command command = raw_command(raw);
+
+	raw->raw = true;
+	model_doubt(run->model, &command);
+	for (struct flight *flight = run->flights; flight; flight = flight->next) {
+		if (!flight->back && flight->transfer != TRANSFER_NONE &&
+		    model_reaches(&command, flight->lba, flight->blocks))
+			flight->limit = 0;
+	}
 }
 
 int request_build_io(struct run *run, const struct step *step, struct flight *flight, struct error *err)
@@ -306,23 +341,20 @@ int request_build_io(struct run *run, const struct step *step, struct flight *fl
 	flight->buffer = malloc(bytes);
 	if (!flight->buffer)
 		return error_set(err, "there is no memory");
-	pthread_mutex_lock(&run->lock);
 	other = flight_overlapping(run, transfer, step->number, step->blocks);
-	if (!other)
-		flight_transfer(flight, transfer, step->number, step->blocks, step->fua, 0);
-	pthread_mutex_unlock(&run->lock);
-	return other ? error_set(err, "expected blocks that nobody is writing or reading, got those of line %u",
-				 other->step->line)
-		     : 0;
+	if (other)
+		return error_set(err, "expected blocks that nobody is writing or reading, got those of line %u",
+				 other->step->line);
+	flight_transfer(flight, transfer, step->number, step->blocks, step->fua, 0);
+	return 0;
 }
 
 int request_build_flush(struct run *run, const struct step *step, struct flight *flight, struct error *err)
 {
+	(void)run;
 	(void)step;
 	(void)err;
-	pthread_mutex_lock(&run->lock);
 	flight_flush(flight, SRB_FUNCTION_EXECUTE_SCSI);
-	pthread_mutex_unlock(&run->lock);
 	return 0;
 }
 
@@ -348,11 +380,8 @@ int request_build_scsi(struct run *run, const struct step *step, struct flight *
 	prepare(flight, SRB_FUNCTION_EXECUTE_SCSI);
 	memcpy(flight->request.cdb, step->cdb.bytes, step->cdb.length);
 	flight->request.cdb_length = step->cdb.length;
-	if (step->direction == DIRECTION_OUT) {
-		pthread_mutex_lock(&run->lock);
-		model_doubt(run->model, step->cdb.bytes, step->cdb.length, step->bytes, step->length);
-		pthread_mutex_unlock(&run->lock);
-	}
+	if (step->direction == DIRECTION_OUT)
+		dispute(run, flight);
 	return attach_data(step, flight, err);
 }
 
@@ -409,6 +438,20 @@ int request_build_ioctl(struct run *run, const struct step *step, struct flight 
 	flight->request.data = flight->buffer;
 	flight->request.length = bytes;
 	return 0;
+}
+
+int request_build(struct run *run, const struct step *step, struct flight *flight, bool shared, struct error *err)
+{
+	int failed;
+
+	pthread_mutex_lock(&run->lock);
+	failed = step->verb->build(run, step, flight, err);
+	if (!failed && shared) {
+		flight->next = run->flights;
+		run->flights = flight;
+	}
+	pthread_mutex_unlock(&run->lock);
+	return failed;
 }
 
 /* ---- sending and awaiting them ---- */
@@ -484,14 +527,10 @@ int request_step(struct run *run, const struct step *step, struct error *err)
 		return error_set(err, "there is no memory");
 	if (!run_port(run))
 		return error_set(err, "expected a dump image, got one that refused");
-	if (step->verb->build(run, step, flight, err))
+	if (request_build(run, step, flight, true, err))
 		return -1;
 	if (step->submitted)
 		flight->name = step->submitted;
-	pthread_mutex_lock(&run->lock);
-	flight->next = run->flights;
-	run->flights = flight;
-	pthread_mutex_unlock(&run->lock);
 	flight_submit(flight, run_cpu(run));
 	return step->submitted ? 0 : await_flight(run, flight, &step->expect, err);
 }

@@ -206,7 +206,7 @@ static int ask(struct run *run, const struct step *step, enum answer *answer, st
 		flight = flight_create(run, step);
 		if (!flight)
 			return error_set(err, "there is no memory");
-		if (step->verb->build(run, step, flight, err))
+		if (request_build(run, step, flight, false, err))
 			return -1;
 		flight_submit(flight, run_cpu(run));
 		if (run_wait(run, &flight->gate, &flight->back, "the request", err))

@@ -283,6 +283,13 @@ static void test_only_what_leaves_no_choice_is_recalled(void **state)
 	assert_false(model_recall(bench->model, 0, 3, data));
 }
 
+static void doubt(struct bench *bench, const uint8_t *cdb, uint8_t length, const uint8_t *list, uint32_t list_length)
+{
+	const struct model_command command = { cdb, length, list, list_length };
+
+	model_doubt(bench->model, &command);
+}
+
 static void test_what_a_raw_command_may_have_changed_is_not_judged(void **state)
 {
 	struct bench *bench = *state;
@@ -291,18 +298,44 @@ static void test_what_a_raw_command_may_have_changed_is_not_judged(void **state)
 			     format[6] = { 0x04 };
 
 	put(bench, 7, 3, true, false);
-	model_doubt(bench->model, write10, sizeof(write10), NULL, 0);
+	doubt(bench, write10, sizeof(write10), NULL, 0);
 	assert_string_equal(get(bench, 7, 2), "");
 	assert_string_not_equal(get(bench, 9, 1), "");
 	assert_int_equal(pwrite(bench->fd, "x", 1, 100 * SIZE), 1);
 	assert_string_not_equal(compared(bench), "");
-	model_doubt(bench->model, unmap, sizeof(unmap), list, sizeof(list));
+	doubt(bench, unmap, sizeof(unmap), list, sizeof(list));
 	assert_string_equal(get(bench, 9, 1), "");
 	assert_string_not_equal(compared(bench), "");
-	model_doubt(bench->model, format, sizeof(format), NULL, 0);
+	doubt(bench, format, sizeof(format), NULL, 0);
 	assert_string_equal(compared(bench), "");
 	put(bench, 7, 1, true, false);
 	assert_string_not_equal(get(bench, 7, 1), "");
+}
+
+static void test_a_raw_command_reaches_the_blocks_that_it_names(void **state)
+{
+	static const uint8_t write10[10] = { 0x2a, 0, 0, 0, 0, 7, 0, 0, 2 }, unmap[10] = { 0x42 },
+			     list[24] = { 0, 22, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1 },
+			     format[6] = { 0x04 }, read10[10] = { 0x28, 0, 0, 0, 0, 7, 0, 0, 2 };
+	const struct model_command commands[] = { { write10, 10, NULL, 0 },
+						  { unmap, 10, list, sizeof(list) },
+						  { format, 6, NULL, 0 },
+						  { read10, 10, NULL, 0 } };
+	static const struct {
+		unsigned command;
+		uint64_t lba, blocks;
+		bool reached;
+	} cases[] = {
+		{ 0, 6, 1, false }, { 0, 6, 2, true },   { 0, 8, 5, true },
+		{ 0, 9, 1, false }, { 0, 0, 100, true }, { 1, 9, 1, true },
+		{ 1, 8, 1, false }, { 2, 0, 1, true },   { 2, UINT64_MAX / 2, 1, true },
+		{ 3, 7, 1, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		assert_int_equal(model_reaches(&commands[cases[i].command], cases[i].lba, cases[i].blocks),
+				 cases[i].reached);
 }
 
 static void test_blocks_that_no_file_has_are_no_blocks(void **state)
@@ -311,7 +344,7 @@ static void test_blocks_that_no_file_has_are_no_blocks(void **state)
 	static const uint8_t far[16] = { 0x8e, 0, 0x54, 0, 0, 0, 0, 0, 0, 0x1e, 0, 0, 0, 4 };
 
 	put(bench, 0, 1, true, true);
-	model_doubt(bench->model, far, sizeof(far), NULL, 0);
+	doubt(bench, far, sizeof(far), NULL, 0);
 	assert_string_equal(compared(bench), "");
 }
 
@@ -352,6 +385,7 @@ int main(void)
 		TEST(test_of_many_failed_writes_each_is_possible_and_nothing_older),
 		TEST(test_only_what_leaves_no_choice_is_recalled),
 		TEST(test_what_a_raw_command_may_have_changed_is_not_judged),
+		TEST(test_a_raw_command_reaches_the_blocks_that_it_names),
 		TEST(test_blocks_that_no_file_has_are_no_blocks),
 		TEST(test_a_given_image_is_what_it_was),
 	};
