@@ -421,7 +421,7 @@ static void list_split(struct slot *slot)
 
 	if (steps < 2)
 		return;
-	first = (1 + (uint32_t)rng_below(&slot->port->rng, steps - 1)) * step;
+	first = (1 + port_random(slot->port, steps - 1)) * step;
 	last[1] = (STOR_SCATTER_GATHER_ELEMENT){ .Length = last->Length - first };
 	last[1].PhysicalAddress.QuadPart = last->PhysicalAddress.QuadPart + first;
 	last->Length = first;
