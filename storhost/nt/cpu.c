@@ -27,18 +27,16 @@
 #define OUTSIDE_SLOWNESS 8u
 /* A machine in which nothing has moved for so long rests, whatever is expected from outside of it. */
 #define OUTSIDE_REST_US 2000000u
-#define THREADS_REST_US 10000u
+/* Threads that are never all idle are taken to rest after so long, by the host's clock. */
+#define THREADS_REST_US 10000000u
+#define THREADS_LOOK_US 1000u
+/* The host keeps no thread from running for longer, or something else is wrong with it. */
+#define STARVATION_US 2000000u
 #define TICKS_PER_SECOND 20u /* of the watchdog */
 #define NOBODY UINT_MAX
 
 struct queue {
 	struct work *first, **last;
-};
-
-/* A front end that waits until nothing moves. */
-struct rest {
-	struct timer timer; /* threaded mode */
-	struct gate gate;
 };
 
 /* A front end inside cpu_wait, on its own stack. */
@@ -58,6 +56,7 @@ struct processor {
 	void *stack;
 	pthread_t thread; /* threaded mode */
 	bool started;
+	unsigned turns; /* threaded mode: how often it has got somewhere */
 };
 
 static struct {
@@ -65,7 +64,7 @@ static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;    /* the machine: there may be something to do */
 	struct waiter *waiters; /* front ends inside cpu_wait */
-	struct rest *rest;      /* deterministic mode: who waits for the machine to come to rest */
+	struct gate *rest;      /* deterministic mode: opened when the machine comes to rest */
 	unsigned goals;         /* those of them whose gate is shut */
 	bool parked;            /* deterministic mode: the machine stands still, with nobody's gate to open */
 	struct processor cpus[CPUS_MAX];
@@ -84,7 +83,7 @@ static struct {
 	bool (*device_busy)(void *opaque);
 	void *device_opaque;
 	bool device_awake;
-	_Atomic bool device_steps; /* threaded mode: it is in a step */
+	_Atomic unsigned device_turns; /* threaded mode: steps begun and ended; odd while it is in one */
 	struct rng rng;
 	uint64_t clock, epoch, steps;
 	uint64_t moves; /* deterministic mode: what somebody who waits may see is as it was while this is, and not 0 */
@@ -180,6 +179,12 @@ static struct work *queue_pop(struct queue *queue)
 	}
 	pthread_mutex_unlock(&machine.lock);
 	return work;
+}
+
+/* How often it has left the outermost of its callbacks. */
+static unsigned cpu_left(const struct processor *p)
+{
+	return __atomic_load_n(&p->cpu.left, __ATOMIC_ACQUIRE);
 }
 
 void cpu_post(unsigned index, struct work *work)
@@ -607,7 +612,7 @@ static bool engine_should_run(void)
 /* Nobody can run, or a pause was reached: those who waited for that are told. */
 static bool rest_reached(void)
 {
-	struct rest *rest;
+	struct gate *rest;
 
 	if (machine.outside < OUTSIDE_REST_US && machine.steps < machine.pause && machine.device_busy &&
 	    machine.device_busy(machine.device_opaque))
@@ -615,7 +620,7 @@ static bool rest_reached(void)
 	rest = __atomic_exchange_n(&machine.rest, NULL, __ATOMIC_ACQ_REL);
 
 	if (rest)
-		gate_open(&rest->gate);
+		gate_open(rest);
 	return rest != NULL;
 }
 
@@ -682,6 +687,78 @@ static int fiber_create(struct processor *p, struct error *err)
 
 /* ---- threaded mode ---- */
 
+static void idle_set(struct processor *p, bool idle)
+{
+	__atomic_store_n(&p->idle, idle, __ATOMIC_RELEASE);
+}
+
+/* The calling processor has got somewhere. */
+static void turn_over(void)
+{
+	__atomic_fetch_add(&current->turns, 1, __ATOMIC_RELEASE);
+}
+
+/* What had to be done when it was filled in. */
+struct progress {
+	unsigned turns[CPUS_MAX];
+	unsigned device_turns;
+};
+
+static void progress_note(struct progress *then)
+{
+	for (unsigned i = 0; i < machine.config.cpus; i++)
+		then->turns[i] = __atomic_load_n(&machine.cpus[i].turns, __ATOMIC_ACQUIRE);
+	then->device_turns = machine.device_turns;
+}
+
+static bool processor_busy(struct processor *p)
+{
+	return !__atomic_load_n(&p->idle, __ATOMIC_ACQUIRE) || processor_has_work(p) || interrupt_waiting(IRQL_PASSIVE);
+}
+
+static bool device_busy(void)
+{
+	return machine.device_turns & 1 || device_runnable();
+}
+
+/* Whether some other actor that has something to do is where it was then: the host has not let it run. */
+static bool somebody_starves(const struct progress *then)
+{
+	if (machine.device_turns == then->device_turns && device_busy())
+		return true;
+	for (unsigned i = 0; i < machine.config.cpus; i++) {
+		struct processor *p = &machine.cpus[i];
+
+		if (p != current && __atomic_load_n(&p->turns, __ATOMIC_ACQUIRE) == then->turns[i] && processor_busy(p))
+			return true;
+	}
+	return false;
+}
+
+/* Whether nobody had anything to do all the while that it looked. */
+static bool threads_rest(void)
+{
+	struct progress before = { { 0 }, 0 }, after = { { 0 }, 0 };
+	bool busy;
+
+	progress_note(&before);
+	busy = device_busy();
+	for (unsigned i = 0; i < machine.config.cpus; i++)
+		busy |= processor_busy(&machine.cpus[i]);
+	progress_note(&after);
+	return !busy && !memcmp(&before, &after, sizeof(before));
+}
+
+static bool threads_rest_wait(void)
+{
+	const struct timespec look = { .tv_nsec = THREADS_LOOK_US * 1000 };
+	uint64_t end = clock_now() + THREADS_REST_US;
+
+	while (!cpu_dead() && !threads_rest() && clock_now() < end)
+		nanosleep(&look, NULL);
+	return !cpu_dead();
+}
+
 static void *processor_main(void *arg)
 {
 	struct processor *p = arg;
@@ -691,16 +768,19 @@ static void *processor_main(void *arg)
 	if (machine_thread_init(&err))
 		cpu_die(err.text);
 	while (!__atomic_load_n(&machine.stop, __ATOMIC_ACQUIRE) && !cpu_dead()) {
+		turn_over();
 		if (processor_turn(p))
 			continue;
 		if (p->cpu.index == 0 && timers_fire(false))
 			continue;
 		pthread_mutex_lock(&machine.lock);
-		if (queue_empty(&p->inbox) && queue_empty(&p->deferred) && !interrupt_waiting(IRQL_PASSIVE) &&
-		    !machine.stop)
+		idle_set(p, true);
+		if (!processor_has_work(p) && !interrupt_waiting(IRQL_PASSIVE) && !machine.stop)
 			sleep_us(IDLE_TICK_US);
+		idle_set(p, false);
 		pthread_mutex_unlock(&machine.lock);
 	}
+	idle_set(p, true);
 	trap_thread_exit();
 	return NULL;
 }
@@ -716,11 +796,11 @@ static void *device_main(void *arg)
 		}
 		pthread_mutex_unlock(&machine.lock);
 		__atomic_store_n(&machine.device_awake, false, __ATOMIC_RELEASE);
-		machine.device_steps = true;
+		machine.device_turns++;
 		/* It may have been taken away just now. */
 		if (device_step(cpu_random()))
 			cpu_wake_device();
-		machine.device_steps = false;
+		machine.device_turns++;
 		pthread_mutex_lock(&machine.lock);
 	}
 	pthread_mutex_unlock(&machine.lock);
@@ -748,6 +828,7 @@ static void relax(bool going_on)
 	if (cpu_dead())
 		processor_park();
 	if (machine.config.threads) {
+		turn_over();
 		sched_yield();
 	} else if (others_runnable(current)) {
 		machine.going_on = going_on;
@@ -759,6 +840,20 @@ void cpu_relax(void)
 {
 	current->looked = machine.moves;
 	relax(false);
+}
+
+void cpu_let_callbacks_end(void)
+{
+	unsigned then[CPUS_MAX];
+
+	for (unsigned i = 0; i < machine.config.cpus; i++)
+		then[i] = cpu_left(&machine.cpus[i]);
+	for (unsigned i = 0; i < machine.config.cpus; i++) {
+		struct processor *p = &machine.cpus[i];
+
+		while (p != current && cpu_left(p) == then[i] && !__atomic_load_n(&p->idle, __ATOMIC_ACQUIRE))
+			cpu_relax();
+	}
 }
 
 void cpu_await(struct cpu *const *owner)
@@ -796,6 +891,7 @@ void cpu_point(void)
 	if (cpu_dead())
 		processor_park();
 	if (machine.config.threads) {
+		turn_over();
 		if (interrupt_take())
 			cpu_lower(current->cpu.irql);
 		return;
@@ -814,20 +910,36 @@ void cpu_point(void)
 		cpu_relax();
 }
 
+/* What a driver stalls for is given the chance to happen: a thread that does not run is no slow device. */
+static void stall_beside_threads(uint64_t end)
+{
+	struct progress then;
+
+	progress_note(&then);
+	do {
+		timers_fire(false);
+		relax(true);
+	} while (clock_now() < end || (clock_now() < end + STARVATION_US && somebody_starves(&then)));
+}
+
 void cpu_stall(uint64_t microseconds)
 {
 	uint64_t end = clock_now() + microseconds;
 
-	machine_moved();
 	current->cpu.waited += microseconds;
-	if (!machine.config.threads && !pass_real_time(current, microseconds))
+	if (machine.config.threads) {
+		stall_beside_threads(end);
+		return;
+	}
+	machine_moved();
+	if (!pass_real_time(current, microseconds))
 		machine.clock = end;
 	for (;;) {
 		timers_fire(false);
 		relax(true);
 		if (clock_now() >= end)
 			break;
-		if (!machine.config.threads && !pass_real_time(current, end - machine.clock))
+		if (!pass_real_time(current, end - machine.clock))
 			machine.clock = end;
 	}
 }
@@ -860,7 +972,9 @@ void cpu_wake_device(void)
 
 void cpu_device_stands(void)
 {
-	while (machine.device_steps)
+	unsigned then = machine.device_turns;
+
+	while (then & 1 && machine.device_turns == then)
 		sched_yield();
 }
 
@@ -937,35 +1051,35 @@ bool cpu_wait(struct gate *gate)
 	return open;
 }
 
-static void rest_over(struct work *work)
-{
-	gate_open(&container_of(work, struct rest, timer.work)->gate);
-}
-
 /* until: the step at which it is over at the latest. */
 static bool rest_wait(uint64_t until)
 {
 	/* Not on the stack, as in cpu_call. */
-	struct rest *rest = calloc(1, sizeof(*rest));
+	struct gate *gate;
 	bool done;
 
-	if (!rest)
+	if (machine.config.threads)
+		return threads_rest_wait();
+	gate = calloc(1, sizeof(*gate));
+	if (!gate)
 		return false;
 	machine.pause = until;
-	if (machine.config.threads)
-		timer_set(&rest->timer, THREADS_REST_US, rest_over);
-	else
-		__atomic_store_n(&machine.rest, rest, __ATOMIC_RELEASE);
-	done = cpu_wait(&rest->gate);
+	__atomic_store_n(&machine.rest, gate, __ATOMIC_RELEASE);
+	done = cpu_wait(gate);
 	machine.pause = UINT64_MAX;
 	if (done)
-		free(rest);
+		free(gate);
 	return done;
 }
 
 bool cpu_rest(void)
 {
 	return rest_wait(UINT64_MAX);
+}
+
+bool clock_is_real(void)
+{
+	return machine.config.threads;
 }
 
 bool cpu_run(uint64_t steps)

@@ -11,7 +11,9 @@
  *                            schedule give the same run, unless somebody outside of the machine works for the device,
  *                            in real time: as long as he does, an idle machine's clock follows the real one, at an
  *                            eighth of its speed.
- *   threads                  Each processor is a thread, the device has threads of its own, the clock is real.
+ *   threads                  Each processor is a thread, the device has one of its own, the clock is real. A stall ends
+ *                            when its time is over and all others have got somewhere: a thread that the host keeps from
+ *                            running is no slow device.
  *
  * Front ends live outside the machine: they post work to a processor and wait for a gate that the work opens. In the
  * deterministic mode the machine moves only while a front end waits (or always, when `free_running`).
@@ -67,6 +69,7 @@ struct cpu {
 	unsigned held_count;
 	uint64_t waited;  /* microseconds of stalls and register accesses in the present callback */
 	unsigned entries; /* callbacks entered and left: whether it is still the same one */
+	unsigned left;    /* how often it has left the outermost of them; others look at it */
 };
 
 struct cpu_config {
@@ -108,7 +111,7 @@ struct gate {
 void gate_open(struct gate *gate);
 bool cpu_wait(struct gate *gate);
 
-/* Waits until nothing moves but timers (with threads: for ten milliseconds); false if the machine died. Front ends only. */
+/* Waits until nothing moves but timers (with threads: ten seconds at most); false if the machine died. Front ends only. */
 bool cpu_rest(void);
 
 /* Runs fn on a processor at PASSIVE_LEVEL and waits for its end; false if the machine died. Front ends only. */
@@ -133,6 +136,8 @@ void cpu_point(void);
 void cpu_relax(void);
 /* or until *owner is NULL, as far as a schedule decides: it may return before. */
 void cpu_await(struct cpu *const *owner);
+/* Waits for the end of the callbacks that run on other processors now. On a processor that holds no lock. */
+void cpu_let_callbacks_end(void);
 /* Raising is free; lowering runs what had been waiting for it. */
 unsigned cpu_raise(unsigned irql);
 void cpu_lower(unsigned irql);
@@ -170,6 +175,8 @@ void machine_unlock(void);
 
 /* The clock, in microseconds since the machine started. */
 uint64_t clock_now(void);
+/* Whether it goes on whoever waits: with threads. */
+bool clock_is_real(void);
 
 struct timer {
 	struct timer *next;

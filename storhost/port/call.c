@@ -86,6 +86,8 @@ void callback_leave(const struct frame *frame)
 	cpu->callback = frame->callback;
 	cpu->waited = frame->waited;
 	cpu->entries++;
+	if (cpu->callback == CB_NONE)
+		__atomic_store_n(&cpu->left, cpu->left + 1, __ATOMIC_RELEASE);
 	cpu_point();
 }
 

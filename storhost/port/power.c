@@ -3,8 +3,6 @@
 #include "base/inject.h"
 #include "port/internal.h"
 
-#define REMOVAL_GRACE_US 1000u
-
 /* Submits a request to the adapter itself and waits; its SRB status, or -1 if the machine died. */
 static int adapter_request(struct port *port, uint8_t function, uint32_t action, uint32_t power_state)
 {
@@ -237,13 +235,14 @@ static void eject(void *opaque)
 
 static void removal_over(struct work *work)
 {
+	cpu_let_callbacks_end();
 	container_of(work, struct port, removal_timer.work)->removal_told = true;
 }
 
 /* Callbacks that were under way on other processors may end. */
 static void removal_done(struct port_request *request)
 {
-	timer_set(&request->port->removal_timer, REMOVAL_GRACE_US, removal_over);
+	timer_set(&request->port->removal_timer, 0, removal_over);
 	gate_open(&request->port->removal_gate);
 }
 

@@ -741,6 +741,164 @@ static void threads_fire_timers_in_real_time(void **state)
 	cpus_stop();
 }
 
+/* ---- threads that the host does not let run ---- */
+
+static unsigned held_back[2]; /* 0 at first; 1: at work; 2: done */
+static unsigned seen_by_staller;
+
+static void hold_back(unsigned *state)
+{
+	__atomic_store_n(state, 1, __ATOMIC_RELEASE);
+	usleep(100000);
+	__atomic_store_n(state, 2, __ATOMIC_RELEASE);
+}
+
+static bool device_held_back(void *opaque, uint64_t random)
+{
+	(void)random;
+	hold_back(opaque);
+	return false;
+}
+
+static void work_held_back(struct work *work)
+{
+	(void)work;
+	hold_back(&held_back[1]);
+}
+
+static void await_work(unsigned *state)
+{
+	while (!__atomic_load_n(state, __ATOMIC_ACQUIRE))
+		usleep(100);
+}
+
+static void stall_briefly(void *state)
+{
+	await_work(state);
+	cpu_stall(10);
+	seen_by_staller = __atomic_load_n((unsigned *)state, __ATOMIC_ACQUIRE);
+}
+
+static void a_stall_waits_for_a_device_that_is_at_work(void **state)
+{
+	(void)state;
+	rig_machine(2, true, 1);
+	cpu_set_device(device_held_back, NULL, &held_back[0]);
+	cpu_wake_device();
+	rig_on(0, stall_briefly, &held_back[0]);
+	assert_int_equal(seen_by_staller, 2);
+	cpus_stop();
+}
+
+static void a_stall_waits_for_a_processor_that_is_at_work(void **state)
+{
+	static struct work work = { NULL, work_held_back };
+
+	(void)state;
+	rig_machine(2, true, 1);
+	cpu_post(1, &work);
+	rig_on(0, stall_briefly, &held_back[1]);
+	assert_int_equal(seen_by_staller, 2);
+	cpus_stop();
+}
+
+static void work_for_the_staller(struct work *work)
+{
+	(void)work;
+	__atomic_store_n(&held_back[0], 1, __ATOMIC_RELEASE);
+	while (!__atomic_load_n(&seen_by_staller, __ATOMIC_ACQUIRE))
+		usleep(1000);
+}
+
+static void stall_beside_one_who_waits(void *opaque)
+{
+	(void)opaque;
+	await_work(&held_back[0]);
+	cpu_stall(10);
+	__atomic_store_n(&seen_by_staller, 1, __ATOMIC_RELEASE);
+}
+
+static void a_stall_ends_beside_one_who_never_moves(void **state)
+{
+	static struct work work = { NULL, work_for_the_staller };
+
+	(void)state;
+	rig_machine(2, true, 1);
+	cpu_post(1, &work);
+	rig_on(0, stall_beside_one_who_waits, NULL);
+	assert_int_equal(seen_by_staller, 1);
+	cpus_stop();
+}
+
+static void threads_rest_when_nobody_is_at_work(void **state)
+{
+	static struct work work = { NULL, work_held_back };
+
+	(void)state;
+	rig_machine(2, true, 1);
+	cpu_set_device(device_held_back, NULL, &held_back[0]);
+	cpu_wake_device();
+	assert_true(cpu_rest());
+	assert_int_equal(held_back[0], 2);
+	cpu_post(1, &work);
+	assert_true(cpu_rest());
+	assert_int_equal(held_back[1], 2);
+	cpus_stop();
+}
+
+/* ---- callbacks of others ---- */
+
+static unsigned point_in_callback, points_seen;
+
+static void pass_points(struct work *work)
+{
+	(void)work;
+	for (unsigned i = 0; i < 1000; i++) {
+		__atomic_store_n(&point_in_callback, i, __ATOMIC_RELEASE);
+		cpu_point();
+		if (clock_is_real() && i % 100 == 0)
+			usleep(1000);
+	}
+	if (clock_is_real())
+		return;
+	/* As callback_leave does; what comes then is not waited for. */
+	cpu_self()->left++;
+	while (!points_seen)
+		cpu_relax();
+}
+
+static void see_callbacks_end(void *opaque)
+{
+	(void)opaque;
+	while (!__atomic_load_n(&point_in_callback, __ATOMIC_ACQUIRE))
+		cpu_relax();
+	cpu_let_callbacks_end();
+	__atomic_store_n(&points_seen, __atomic_load_n(&point_in_callback, __ATOMIC_ACQUIRE), __ATOMIC_RELEASE);
+}
+
+static void callbacks_end_elsewhere(bool threads)
+{
+	static struct work work = { NULL, pass_points };
+
+	rig_machine(3, threads, 1);
+	cpu_post(1, &work);
+	rig_on(0, see_callbacks_end, NULL);
+	assert_int_equal(points_seen, 999);
+	cpus_stop();
+}
+
+static void what_runs_on_other_processors_is_let_end(void **state)
+{
+	(void)state;
+	callbacks_end_elsewhere(false);
+}
+
+static void what_runs_on_other_threads_is_let_end(void **state)
+{
+	(void)state;
+	callbacks_end_elsewhere(true);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -773,6 +931,12 @@ int main(void)
 		ISOLATED(threads_let_the_device_work),
 		ISOLATED(threads_are_released_by_death),
 		ISOLATED(threads_fire_timers_in_real_time),
+		ISOLATED(a_stall_waits_for_a_device_that_is_at_work),
+		ISOLATED(a_stall_waits_for_a_processor_that_is_at_work),
+		ISOLATED(a_stall_ends_beside_one_who_never_moves),
+		ISOLATED(threads_rest_when_nobody_is_at_work),
+		ISOLATED(what_runs_on_other_processors_is_let_end),
+		ISOLATED(what_runs_on_other_threads_is_let_end),
 	};
 
 	return cmocka_run_group_tests_name("nt/cpu", tests, NULL, NULL);
