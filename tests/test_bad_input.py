@@ -251,3 +251,11 @@ def test_help_wins_over_what_else_is_wrong(command):
 def test_data_that_is_not_there_is_named(refused, disk, tmp_path):
     refused(tmp_path / "none.bin", "scsi", hosting.DRIVER, "--disk", disk(SIZE), "--out", tmp_path / "none.bin", "--",
             *"2a 00 00 00 00 00 00 00 01 00".split())
+
+
+@pytest.mark.parametrize("campaign", ["tools/explore.py", "tools/fuzz.py", "tests/faults.py", "tests/mutation/run"])
+def test_a_campaign_of_nothing_is_refused(campaign):
+    """It would end well, and have shown nothing."""
+    result = hosting.run(hosting.REPOSITORY / campaign, "nonsense", timeout=60)
+    assert (result.returncode, result.stdout) == (2, ""), result.told
+    assert "'nonsense'" in result.stderr, result.told
