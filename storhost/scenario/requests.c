@@ -15,7 +15,7 @@
 #define UNWRITTEN 0xcc /* what nobody wrote into a buffer */
 #define UNMAP 0x42
 #define UNMAP_PIECES 20u /* descriptors of one command: more than one device request takes */
-#define BYTCHK_ALL 2     /* [SBC-3 5.33] */
+#define BYTCHK_ALL 2     /* [SBC-3 5.29] */
 
 /* ---- what the port calls ---- */
 
