@@ -698,7 +698,7 @@ static void turn_over(void)
 	__atomic_fetch_add(&current->turns, 1, __ATOMIC_RELEASE);
 }
 
-/* What had to be done when it was filled in. */
+/* How far everybody had come. */
 struct progress {
 	unsigned turns[CPUS_MAX];
 	unsigned device_turns;
