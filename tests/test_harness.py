@@ -365,6 +365,12 @@ def test_vectors_are_the_disks_own_before_those_of_all(tmp_path, arguments, vect
     assert "disable-legacy=on" in words
 
 
+@pytest.mark.parametrize("arguments, machine", [
+    ((), "2,maxcpus=2"), (("--smp", 1), "1,maxcpus=2"), (("--smp", 4), "4,maxcpus=4")])
+def test_a_processor_is_never_the_only_one_that_could_be(tmp_path, arguments, machine):
+    assert following(command(tmp_path, "--disk-image", PROGRAM, *arguments), "-smp") == [machine]
+
+
 @pytest.mark.parametrize("properties, passed", [
     (["vectors=<uint32>"], False), (["x-pci-revision=<uint8> (default: 0)", "vectors=<uint32>"], True)])
 def test_the_revision_is_given_to_a_qemu_that_takes_it(tmp_path, properties, passed):

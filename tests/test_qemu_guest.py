@@ -2,7 +2,9 @@
 """The shipped drivers on QEMU's own virtio-blk-pci, in the small guest: a sample of `make run-qemu` (docs/qemu-guest.md)."""
 import functools
 import re
+import subprocess
 import sys
+import time
 
 import hosting
 import pytest
@@ -14,6 +16,7 @@ import run_qemu  # noqa: E402
 LOAD_MIB = 4
 BOOT_DEADLINE = 300  # seconds for what takes forty on an idle machine
 SELFTEST_DEADLINE = 120
+BARRIER_DEADLINE = 60
 
 # architecture, interrupts, disk, scenario: each value meets each other one somewhere.
 LOADS = [
@@ -94,6 +97,25 @@ def test_errors_of_the_host_are_reported_and_stop_nothing():
 def test_a_device_that_passes_the_iommu_by_is_refused_ordinary_memory():
     said = sample()[1].text().replace("\r", "")
     assert re.search(r"== refused\n.*does not offer ACCESS_PLATFORM, so it passes the IOMMU by.*\nstatus 1\n", said), said[-2000:]
+
+
+LOCKED_OR = bytes.fromhex("66 67 f0 83 0c 24 00")  # lock orl $0, (%esp): what a full barrier is on Windows, and on Linux
+HALT = bytes.fromhex("f4")
+
+
+def test_a_locked_instruction_is_a_barrier_in_the_guest(tmp_path):
+    sector, log = tmp_path / "sector", tmp_path / "log"
+    sector.write_bytes((LOCKED_OR + HALT).ljust(510, b"\0") + b"\x55\xaa")
+    words = [guest.QEMU, "-display", "none", "-nodefaults", "-machine", "pc", "-accel", "tcg", "-smp", guest.PROCESSORS,
+             "-drive", f"file={sector},format=raw,if=ide,snapshot=on", "-d", "in_asm,op", "-D", log, "-dfilter", "0x7c00+0x10"]
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL) as machine:
+        end = time.monotonic() + BARRIER_DEADLINE
+        while time.monotonic() < end and not (log.exists() and "hlt" in log.read_text()):
+            time.sleep(0.05)
+        machine.terminate()
+    said = log.read_text()
+    assert re.search(r"^0x0*7c00: .*lock orl", said, re.MULTILINE), said
+    assert "call atomic_or_fetch" in said, "QEMU translates it to a load and a store"
 
 
 def selftest(append, directory, **properties):

@@ -132,6 +132,12 @@ def accelerators(given):
     return words + ["-accel", "tcg"]
 
 
+def processors(given):
+    """One alone is a machine that could have two: for another, TCG translates no locked instruction to a barrier, and the
+    driver and QEMU's device then wait for each other now and then."""
+    return ["-smp", f"{given.smp},maxcpus={max(given.smp, 2)}"]
+
+
 def drive(name, path, image, writable):
     snapshot = "off" if writable else "on"
     return ["-drive", f"if=none,id={name},file={qemu.value(path)},format={image},snapshot={snapshot}"]
@@ -156,7 +162,7 @@ def command_line(given, blank, qmp, serial):
     then still shows why. The user's own arguments come before the disks, so that an IOMMU is there before its devices.
     """
     return [given.program, "-name", "aero-virtio-win7", "-nodefaults", "-machine", given.machine, *accelerators(given),
-            "-m", str(given.memory_mib), "-smp", str(given.smp), "-rtc", "base=localtime",
+            "-m", str(given.memory_mib), *processors(given), "-rtc", "base=localtime",
             "-vga", "std", "-display", "none", "-no-reboot", "-no-shutdown", "-S",
             "-chardev", f"socket,id=aero-qmp,{qmp}", "-mon", "chardev=aero-qmp,mode=control",
             "-chardev", f"socket,id=aero-serial,{serial}", "-serial", "chardev:aero-serial",
