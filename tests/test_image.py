@@ -2,6 +2,7 @@
 """storhost's own view of driver images: what ships passes, and what Windows 7 lacks is named."""
 import json
 import re
+import subprocess
 
 import hosting
 import pytest
@@ -45,6 +46,15 @@ def test_windows_7_would_refuse_nothing_that_ships(name):
     assert report["refused"] == [] and report["machine"] == name.partition("-")[0], result.told
     assert (report["subsystem"], report["subsystem_major"], report["subsystem_minor"]) == (1, 6, 1), result.told
     assert report["checksum"] == report["computed_checksum"], result.told
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_driver_s_full_barriers_are_fences(name):
+    # On x86 each has a locked instruction for a processor that knows none.
+    code = subprocess.run(["llvm-objdump-19", "-d", SHIPPED[name]], capture_output=True, text=True, check=True, timeout=60).stdout
+    fences = len(re.findall(r"\bmfence\b", code))
+    locked = len(re.findall(r"\borl\s+\$0x0, \(%[er]sp\)", code))
+    assert fences > 0 and locked == (fences if name.startswith("x86") else 0)
 
 
 def test_a_wrong_checksum_would_be_refused(tmp_path):

@@ -99,13 +99,14 @@ def test_a_device_that_passes_the_iommu_by_is_refused_ordinary_memory():
     assert re.search(r"== refused\n.*does not offer ACCESS_PLATFORM, so it passes the IOMMU by.*\nstatus 1\n", said), said[-2000:]
 
 
-LOCKED_OR = bytes.fromhex("66 67 f0 83 0c 24 00")  # lock orl $0, (%esp): what a full barrier is on Windows, and on Linux
+LOCKED_OR = bytes.fromhex("66 67 f0 83 0c 24 00")  # lock orl $0, (%esp): a full barrier of Windows, and of Linux
+FENCE = bytes.fromhex("0f ae f0")  # mfence: the driver's
 HALT = bytes.fromhex("f4")
 
 
-def test_a_locked_instruction_is_a_barrier_in_the_guest(tmp_path):
+def test_barriers_are_barriers_in_the_guest(tmp_path):
     sector, log = tmp_path / "sector", tmp_path / "log"
-    sector.write_bytes((LOCKED_OR + HALT).ljust(510, b"\0") + b"\x55\xaa")
+    sector.write_bytes((LOCKED_OR + FENCE + HALT).ljust(510, b"\0") + b"\x55\xaa")
     words = [guest.QEMU, "-display", "none", "-nodefaults", "-machine", "pc", "-accel", "tcg", "-smp", guest.PROCESSORS,
              "-drive", f"file={sector},format=raw,if=ide,snapshot=on", "-d", "in_asm,op", "-D", log, "-dfilter", "0x7c00+0x10"]
     with subprocess.Popen(words, stdin=subprocess.DEVNULL) as machine:
@@ -115,7 +116,8 @@ def test_a_locked_instruction_is_a_barrier_in_the_guest(tmp_path):
         machine.terminate()
     said = log.read_text()
     assert re.search(r"^0x0*7c00: .*lock orl", said, re.MULTILINE), said
-    assert "call atomic_or_fetch" in said, "QEMU translates it to a load and a store"
+    assert "call atomic_or_fetch" in said, "QEMU translates the locked instruction to a load and a store"
+    assert re.search(r"^ mb ", said, re.MULTILINE), "QEMU translates the fence to nothing"
 
 
 def selftest(append, directory, **properties):

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/inject.h"
 #include "nt/kernel.h"
 #include "nt/sync.h"
 #include "trap/trap.h"
@@ -171,6 +172,17 @@ static USHORT NTAPI group_count(void)
 	return 1;
 }
 
+/* Of the kit's processor features those that an x64 machine always has. Some x86 machine may have none of them. */
+static BOOLEAN NTAPI processor_feature(ULONG feature)
+{
+	static const uint64_t features = 1 << 2 | 1 << 3 | 1 << 6 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 12;
+
+	kernel_call("ExIsProcessorFeaturePresent", IRQL_HIGH, KERNEL_ALLOWED, CALLER);
+	if (sizeof(void *) == 4 && inject(INJECT_CALL, "ExIsProcessorFeaturePresent"))
+		return false;
+	return feature < 64 && features >> feature & 1;
+}
+
 static ULONG NTAPI current_processor(PROCESSOR_NUMBER *number)
 {
 	PROCESSOR_NUMBER here = { .Number = (UCHAR)cpu_self()->index };
@@ -184,6 +196,7 @@ static ULONG NTAPI current_processor(PROCESSOR_NUMBER *number)
 const struct export_entry time_exports[] = {
 	ENTRY("ExLocalTimeToSystemTime", same_time),
 	ENTRY("ExSystemTimeToLocalTime", same_time),
+	ENTRY("ExIsProcessorFeaturePresent", processor_feature),
 	ENTRY("KeGetCurrentProcessorNumberEx", current_processor),
 	{ "KeNumberProcessors", &number_of_processors },
 	ENTRY("KeQueryActiveGroupCount", group_count),

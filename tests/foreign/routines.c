@@ -631,6 +631,9 @@ static VOID Processors(VOID) {
     CHECK(KeQueryActiveGroupCount, S(USHORT, KeQueryActiveGroupCount, (VOID))() == 1);
     CHECK(KeQueryMaximumGroupCount, S(USHORT, KeQueryMaximumGroupCount, (VOID))() == 1);
     CHECK(KeQueryActiveProcessors, S(KAFFINITY, KeQueryActiveProcessors, (VOID))() == mask);
+    CHECK(ExIsProcessorFeaturePresent,
+          S(BOOLEAN, ExIsProcessorFeaturePresent, (ULONG))(PF_XMMI64_INSTRUCTIONS_AVAILABLE) &&
+              !S(BOOLEAN, ExIsProcessorFeaturePresent, (ULONG))(64));
     CHECK(KeNumberProcessors, *(PCHAR)Find("KeNumberProcessors") == (CHAR)count);
     CHECK(KeGetCurrentProcessorNumberEx,
           S(ULONG, KeGetCurrentProcessorNumberEx, (PVOID))(&number) == number.Number && number.Group == 0);

@@ -72,6 +72,11 @@
 #define FORCEINLINE __inline__ __attribute__((always_inline))
 #endif
 
+#if defined(_WIN32)
+#define DECLSPEC_SELECTANY __declspec(selectany)
+#else
+#define DECLSPEC_SELECTANY __attribute__((weak))
+#endif
 #define DECLSPEC_ALIGN(Bytes) __attribute__((aligned(Bytes)))
 #define DECLSPEC_NORETURN __attribute__((noreturn))
 #define DECLSPEC_NOINLINE __attribute__((noinline))
@@ -286,7 +291,10 @@ typedef DRIVER_INITIALIZE *PDRIVER_INITIALIZE;
 
 NTKERNELAPI DECLSPEC_NORETURN VOID NTAPI KeBugCheckEx(ULONG BugCheckCode, ULONG_PTR Parameter1, ULONG_PTR Parameter2,
                                                       ULONG_PTR Parameter3, ULONG_PTR Parameter4);
+NTKERNELAPI BOOLEAN NTAPI ExIsProcessorFeaturePresent(ULONG ProcessorFeature);
 NTSYSAPI ULONG NTAPIV DbgPrint(PCSTR Format, ...) __attribute__((format(printf, 1, 2)));
+
+#define PF_XMMI64_INSTRUCTIONS_AVAILABLE 10 /* SSE2 */
 
 /* ---- Expressions ---- */
 
@@ -399,6 +407,11 @@ static FORCEINLINE VOID KeMemoryBarrier(VOID) {
     __asm__ __volatile__("lock; orl $0, (%%esp)" : : : "memory", "cc");
 #endif
 }
+
+#if defined(_AMD64_)
+/* As an instruction of its own. The kit for x86 has it in emmintrin.h only. */
+#define MemoryFence() __asm__ __volatile__("mfence" : : : "memory")
+#endif
 
 static FORCEINLINE LONG InterlockedIncrement(LONG volatile *Addend) {
     return __sync_add_and_fetch(Addend, 1);

@@ -7,6 +7,7 @@
 NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath) {
     HW_INITIALIZATION_DATA data;
 
+    VirtioPlatformInitialize();
     RtlZeroMemory(&data, sizeof(data));
     data.HwInitializationDataSize = sizeof(data);
     data.AdapterInterfaceType = PCIBus;

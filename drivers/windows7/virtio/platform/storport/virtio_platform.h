@@ -13,6 +13,10 @@
 #include <storport.h>
 #include <stddef.h>
 
+#if defined(_X86_)
+#include <emmintrin.h>
+#endif
+
 typedef UCHAR u8;
 typedef USHORT le16;
 typedef ULONG le32;
@@ -21,6 +25,18 @@ typedef ULONGLONG le64;
 #define VIRTIO_ASSERT(Expression) NT_ASSERT(Expression)
 
 /* IRQL: any, for everything below. */
+
+#if defined(_X86_)
+/* Whether there is SSE2, which Windows 7 does not insist on. */
+DECLSPEC_SELECTANY BOOLEAN VirtioHasFence = FALSE;
+#endif
+
+/* Before anything else here. */
+static FORCEINLINE VOID VirtioPlatformInitialize(VOID) {
+#if defined(_X86_)
+    VirtioHasFence = ExIsProcessorFeaturePresent(PF_XMMI64_INSTRUCTIONS_AVAILABLE);
+#endif
+}
 
 /* Loads before it, then loads after it. */
 static FORCEINLINE VOID VirtioReadBarrier(VOID) {
@@ -32,9 +48,20 @@ static FORCEINLINE VOID VirtioWriteBarrier(VOID) {
     KeMemoryBarrierWithoutFence();
 }
 
-/* Stores before it, then loads after it. */
+/*
+ * Stores before it, then loads after it: a fence, where the processor has one. KeMemoryBarrier is a locked instruction,
+ * which QEMU without KVM takes for an ordinary one if the machine has one processor, though the device works beside it.
+ */
 static FORCEINLINE VOID VirtioFullBarrier(VOID) {
-    KeMemoryBarrier();
+#if defined(_AMD64_)
+    MemoryFence();
+#else
+    if (VirtioHasFence) {
+        _mm_mfence();
+    } else {
+        KeMemoryBarrier();
+    }
+#endif
 }
 
 static FORCEINLINE UCHAR VirtioRead8(PVOID Context, volatile VOID *Register) {
