@@ -30,6 +30,10 @@ MIB = 1 << 20
 # and fences barriers, and then a doorbell that the device waits for is now and then not rung.
 PROCESSORS = "1,maxcpus=2"
 
+# The firmware leaves alone what it is not to boot from: a disk that it has started would still be at work when Linux
+# switches the IOMMU on.
+FIRMWARE = ("-boot", "strict=on")
+
 # Debian's packages, which are unpacked and not installed: a kernel package sets up the boot of the machine it is on.
 PACKAGES = ("linux-image-cloud-amd64", "busybox-static")
 MODULES = ("irqbypass", "vfio", "vfio_virqfd", "vfio_iommu_type1", "vfio-pci-core", "vfio-pci")
@@ -292,7 +296,7 @@ class Guest:
 
     def _command(self, kernel, initramfs, append):
         words = [QEMU, "-display", "none", "-nodefaults", "-no-reboot", "-machine", MACHINE,
-                 "-accel", self.accelerator, "-smp", PROCESSORS, "-m", str(MEMORY_MIB), "-kernel", str(kernel), "-initrd", str(initramfs),
+                 "-accel", self.accelerator, "-smp", PROCESSORS, "-m", str(MEMORY_MIB), *FIRMWARE, "-kernel", str(kernel), "-initrd", str(initramfs),
                  "-append", f"{command_line(RESERVED_AT)} {append}",
                  "-device", IOMMU,
                  "-chardev", f"file,id=serial,path={self.serial}", "-serial", "chardev:serial",
