@@ -296,7 +296,8 @@ class Guest:
 
     def _command(self, kernel, initramfs, append):
         words = [QEMU, "-display", "none", "-nodefaults", "-no-reboot", "-machine", MACHINE,
-                 "-accel", self.accelerator, "-smp", PROCESSORS, "-m", str(MEMORY_MIB), *FIRMWARE, "-kernel", str(kernel), "-initrd", str(initramfs),
+                 "-accel", self.accelerator, "-smp", PROCESSORS, "-m", str(MEMORY_MIB), *FIRMWARE,
+                 "-kernel", str(kernel), "-initrd", str(initramfs),
                  "-append", f"{command_line(RESERVED_AT)} {append}",
                  "-device", IOMMU,
                  "-chardev", f"file,id=serial,path={self.serial}", "-serial", "chardev:serial",

@@ -172,7 +172,10 @@ static USHORT NTAPI group_count(void)
 	return 1;
 }
 
-/* Of the kit's processor features those that an x64 machine always has. Some x86 machine may have none of them. */
+/*
+ * The kit's PF_* that an x64 machine always has: CMPXCHG8B, MMX, SSE, RDTSC, PAE, SSE2 and NX. Some x86 machine may have
+ * none of them, which is a fault to inject.
+ */
 static BOOLEAN NTAPI processor_feature(ULONG feature)
 {
 	static const uint64_t features = 1 << 2 | 1 << 3 | 1 << 6 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 12;

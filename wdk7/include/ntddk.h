@@ -72,11 +72,7 @@
 #define FORCEINLINE __inline__ __attribute__((always_inline))
 #endif
 
-#if defined(_WIN32)
 #define DECLSPEC_SELECTANY __declspec(selectany)
-#else
-#define DECLSPEC_SELECTANY __attribute__((weak))
-#endif
 #define DECLSPEC_ALIGN(Bytes) __attribute__((aligned(Bytes)))
 #define DECLSPEC_NORETURN __attribute__((noreturn))
 #define DECLSPEC_NOINLINE __attribute__((noinline))

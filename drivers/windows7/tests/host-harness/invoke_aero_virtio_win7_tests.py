@@ -133,8 +133,8 @@ def accelerators(given):
 
 
 def processors(given):
-    """One alone is a machine that could have two: for another, TCG translates no locked instruction to a barrier, and the
-    driver and QEMU's device then wait for each other now and then."""
+    """A machine with one processor could have two: otherwise TCG leaves out memory barriers, and now and then the driver
+    and QEMU's device wait for each other."""
     return ["-smp", f"{given.smp},maxcpus={max(given.smp, 2)}"]
 
 
