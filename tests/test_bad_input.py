@@ -208,6 +208,7 @@ def test_a_report_that_cannot_be_written_is_refused(refused, disk, tmp_path, ser
     ("nonsense", "1", "--nonsense"), ("cpus", "0", "processors"), ("cpus", "33", "processors"),
     ("cpus", "two", "two"), ("cpus", "-1", "-1"), ("cpus", "", "processors"), ("seed", "x", "seed"),
     ("seed", "-1", "seed"), ("threads", "2", "threads"), ("interrupts", "line", "interrupts"),
+    ("hold-up", "-1", "hold-up"), ("hold-up", "some", "some"),
     ("interrupts", "msix:0", "messages"), ("interrupts", "msix:", "messages"), ("interrupts", "msi:2x", "2x"),
     ("device", "lsi", "lsi"), ("device", "queue-size=many", "queue-size"), ("device", "features=+sideways", "sideways"),
     ("device", "caps=none", "caps"), ("device", "revision=256", "revision"), ("device", "colour=red", "colour"),

@@ -122,6 +122,16 @@ static int set_threads(struct machine_options *options, const char *value, struc
 	return 0;
 }
 
+static int set_hold_up(struct machine_options *options, const char *value, struct error *err)
+{
+	uint64_t points = 0;
+
+	if (parse_number("hold-up", value, 0, UINT32_MAX, &points, err))
+		return -1;
+	options->cpus.hold_up = (unsigned)points;
+	return 0;
+}
+
 static int set_watchdog(struct machine_options *options, const char *value, struct error *err)
 {
 	uint64_t seconds = 0;
@@ -229,6 +239,8 @@ static const struct machine_option_row {
 	{ "schedule", "LIST", "what is chosen where the machine can go on in several ways, as explore prints it",
 	  set_schedule },
 	{ "threads", "0|1", "1: real threads instead of the deterministic machine (0)", set_threads },
+	{ "hold-up", "N", "with threads, a processor stops for a moment at one scheduling point in N; 0: at none (0)",
+	  set_hold_up },
 	{ "watchdog", "SEC", "processor time after which a callback is said not to return; 0: never (20)",
 	  set_watchdog },
 	{ "parameter", "TEXT", "registry value Parameters\\Device\\DriverParameter", set_parameter },

@@ -32,6 +32,9 @@
 #define THREADS_LOOK_US 1000u
 /* The host keeps no thread from running for longer, or something else is wrong with it. */
 #define STARVATION_US 2000000u
+
+/* A processor that is held up is so for up to this time. */
+#define HOLD_UP_NS 1000000
 #define TICKS_PER_SECOND 20u /* of the watchdog */
 #define NOBODY UINT_MAX
 
@@ -57,6 +60,7 @@ struct processor {
 	pthread_t thread; /* threaded mode */
 	bool started;
 	unsigned turns; /* threaded mode: how often it has got somewhere */
+	struct rng rng; /* threaded mode: where it is held up */
 };
 
 static struct {
@@ -882,6 +886,16 @@ static void point_by_schedule(void)
 	fiber_switch_out();
 }
 
+/* Anybody can be held up anywhere: only then do others come far enough to meet what it has begun. */
+static void hold_up(void)
+{
+	uint64_t random = rng_next(&current->rng);
+	struct timespec time = { .tv_nsec = (long)((random >> 32) % HOLD_UP_NS) };
+
+	if (random % machine.config.hold_up == 0)
+		nanosleep(&time, NULL);
+}
+
 void cpu_point(void)
 {
 	uint64_t random;
@@ -892,6 +906,8 @@ void cpu_point(void)
 		processor_park();
 	if (machine.config.threads) {
 		turn_over();
+		if (machine.config.hold_up)
+			hold_up();
 		if (interrupt_take())
 			cpu_lower(current->cpu.irql);
 		return;
@@ -1154,6 +1170,7 @@ static void processor_clear(struct processor *p, unsigned index)
 {
 	memset(p, 0, sizeof(*p));
 	p->cpu.index = index;
+	p->rng.state = machine.config.seed + index;
 	queue_init(&p->inbox);
 	queue_init(&p->deferred);
 }
@@ -1184,6 +1201,8 @@ int cpus_start(const struct cpu_config *config, struct error *err)
 		return error_set(err, "the number of processors must be 1 to %d", CPUS_MAX);
 	if (config->schedule && config->threads)
 		return error_set(err, "threads follow no schedule");
+	if (config->hold_up && !config->threads)
+		return error_set(err, "only threads are held up: hold-up needs threads=1");
 	memset(&machine, 0, sizeof(machine));
 	machine.config = *config;
 	machine.rng.state = config->seed;
@@ -1215,8 +1234,6 @@ static void processor_end(struct processor *p)
 
 int cpu_freeze(unsigned irql, struct error *err)
 {
-	if (machine.config.threads)
-		return error_set(err, "a machine of threads does not stop: crash and hibernate it without threads");
 	processor_clear(&machine.survivor, 0);
 	if (processor_start(&machine.survivor, err))
 		return -1;

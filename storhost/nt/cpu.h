@@ -75,6 +75,7 @@ struct cpu {
 struct cpu_config {
 	unsigned cpus; /* 1 to CPUS_MAX */
 	bool threads;
+	unsigned hold_up;  /* with threads: one scheduling point in so many takes its time, up to a millisecond; or 0 */
 	bool free_running; /* deterministic mode: run without a waiting front end */
 	bool lent;         /* deterministic mode: run on the thread of the only front end, while that waits */
 	unsigned watchdog; /* seconds of processor time that one callback may take; 0: any */

@@ -41,5 +41,10 @@ void log_event(struct port *port, const char *fmt, ...)
 
 const char *port_event(const struct port *port, unsigned n)
 {
-	return n < port->event_count ? port->events[n] : NULL;
+	const char *event;
+
+	machine_lock();
+	event = n < port->event_count ? port->events[n] : NULL;
+	machine_unlock();
+	return event;
 }

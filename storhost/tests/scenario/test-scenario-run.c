@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <stdnoreturn.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,6 +20,20 @@ struct fake {
 	char parameter[32];
 	uint64_t seed;
 };
+
+/* What a scenario's process makes of an exit with status 0, as a sanitizer does that has found something. */
+#define NEVER (-1)
+static int leave_with;
+
+noreturn void __real__exit(int status);
+noreturn void __wrap__exit(int status); /* -Wl,--wrap=_exit */
+
+void __wrap__exit(int status)
+{
+	while (leave_with == NEVER)
+		pause();
+	__real__exit(status ? status : leave_with);
+}
 
 static int fake_option(void *opaque, const char *name, const char *value, struct error *err)
 {
@@ -55,6 +70,10 @@ static int fake_start(void *opaque, const char *disk, struct error *err)
 		raise(SIGKILL);
 	if (!strcmp(fake->parameter, "exit"))
 		_exit(3);
+	if (!strcmp(fake->parameter, "exit late"))
+		leave_with = 7;
+	if (!strcmp(fake->parameter, "hang late"))
+		leave_with = NEVER;
 	if (!strcmp(fake->parameter, "hang"))
 		pause();
 	if (!strcmp(fake->parameter, "finding"))
@@ -155,6 +174,17 @@ static void test_a_death_is_a_failure_of_its_step(void **state)
 		       "x:3: expected an end, got storhost's exit with status 3");
 }
 
+static void test_a_death_after_the_last_step_is_no_pass(void **state)
+{
+	(void)state;
+	expect_failure("# c\noption parameter \"exit late\"\nstart fails \"not\"\n", 0,
+		       "x: at the end: expected an end, got storhost's exit with status 7");
+	expect_failure("# c\nlimit 1\noption parameter \"hang late\"\nstart fails \"not\"\n", 0,
+		       "x: at the end: expected an end within 1 seconds, got none");
+	expect_failure("# c\noption parameter \"exit late\"\nstart\n", 3,
+		       "x:3: expected the driver to start, got: no,?not today?");
+}
+
 static void test_a_scenario_without_end_fails_at_its_limit(void **state)
 {
 	time_t start = time(NULL);
@@ -246,6 +276,7 @@ int main(void)
 		cmocka_unit_test(test_a_step_that_fails_is_the_last),
 		cmocka_unit_test(test_a_step_out_of_its_time_fails),
 		cmocka_unit_test(test_a_death_is_a_failure_of_its_step),
+		cmocka_unit_test(test_a_death_after_the_last_step_is_no_pass),
 		cmocka_unit_test(test_a_scenario_without_end_fails_at_its_limit),
 		cmocka_unit_test(test_a_finding_fails_unless_it_is_announced),
 		cmocka_unit_test(test_a_scenario_for_another_driver_is_skipped),

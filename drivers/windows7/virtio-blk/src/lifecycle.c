@@ -158,12 +158,13 @@ static VOID VblkAwaitDpcs(PVBLK_ADAPTER Adapter, LONG Fewer, ULONG Stalls) {
 }
 
 /*
- * No DPC does anything from here on until Paused is cleared. Where the stop was announced, none does already. Otherwise
- * one that runs, on another processor, may be resetting the device, and is waited for, though in vain if that processor
- * waits for the interrupt lock, which is ours.
+ * No DPC does anything from here on until Paused is cleared. Where the stop was announced, none does already, though one
+ * may be looking whether it should: what VblkIsAwaited reads stays as it is until the start, which waits for that one.
+ * Otherwise one that runs, on another processor, may be resetting the device, and is waited for, though in vain if that
+ * processor waits for the interrupt lock, which is ours.
  */
 static VOID VblkPause(PVBLK_ADAPTER Adapter) {
-    if (InterlockedExchange(&Adapter->Paused, VBLK_PAUSED) == VBLK_NOT_PAUSED) {
+    if (InterlockedExchange(&Adapter->Paused, VBLK_PAUSED) != VBLK_PAUSED_IDLE) {
         VblkAwaitDpcs(Adapter, VBLK_DPC_RUNNING, SERVE_STALLS);
     }
 }
@@ -296,7 +297,7 @@ static VOID VblkAnswerResets(PVBLK_ADAPTER Adapter, PVBLK_LIST Finished, VBLK_OU
         request->Outcome = (UCHAR)(request->Srb->Function == SRB_FUNCTION_PNP ? VblkOutcomeSuccess : Outcome);
         VblkListAppend(Finished, request);
     }
-    VblkListInitialize(&Adapter->ResetQueue);
+    Adapter->ResetQueue.Last = &Adapter->ResetQueue.First; /* First stays as it is: VblkIsAwaited looks beside a stop */
 }
 
 /*
