@@ -97,14 +97,30 @@ static int set_interrupts(struct machine_options *options, const char *value, st
 	return 0;
 }
 
+static int set_unsigned(unsigned *field, const char *what, const char *value, unsigned least, unsigned most,
+			struct error *err)
+{
+	uint64_t number = 0;
+
+	if (parse_number(what, value, least, most, &number, err))
+		return -1;
+	*field = (unsigned)number;
+	return 0;
+}
+
+static int set_flag(bool *field, const char *what, const char *value, struct error *err)
+{
+	unsigned number = 0;
+
+	if (set_unsigned(&number, what, value, 0, 1, err))
+		return -1;
+	*field = number;
+	return 0;
+}
+
 static int set_cpus(struct machine_options *options, const char *value, struct error *err)
 {
-	uint64_t cpus = 0;
-
-	if (parse_number("the number of processors", value, 1, CPUS_MAX, &cpus, err))
-		return -1;
-	options->cpus.cpus = (unsigned)cpus;
-	return 0;
+	return set_unsigned(&options->cpus.cpus, "the number of processors", value, 1, CPUS_MAX, err);
 }
 
 static int set_seed(struct machine_options *options, const char *value, struct error *err)
@@ -114,32 +130,17 @@ static int set_seed(struct machine_options *options, const char *value, struct e
 
 static int set_threads(struct machine_options *options, const char *value, struct error *err)
 {
-	uint64_t threads = 0;
-
-	if (parse_number("threads", value, 0, 1, &threads, err))
-		return -1;
-	options->cpus.threads = threads;
-	return 0;
+	return set_flag(&options->cpus.threads, "threads", value, err);
 }
 
 static int set_hold_up(struct machine_options *options, const char *value, struct error *err)
 {
-	uint64_t points = 0;
-
-	if (parse_number("hold-up", value, 0, UINT32_MAX, &points, err))
-		return -1;
-	options->cpus.hold_up = (unsigned)points;
-	return 0;
+	return set_unsigned(&options->cpus.hold_up, "hold-up", value, 0, UINT32_MAX, err);
 }
 
 static int set_watchdog(struct machine_options *options, const char *value, struct error *err)
 {
-	uint64_t seconds = 0;
-
-	if (parse_number("the watchdog", value, 0, 3600, &seconds, err))
-		return -1;
-	options->cpus.watchdog = (unsigned)seconds;
-	return 0;
+	return set_unsigned(&options->cpus.watchdog, "the watchdog", value, 0, 3600, err);
 }
 
 void machine_schedule(struct machine_options *options, struct schedule *schedule)
@@ -166,12 +167,7 @@ static int set_parameter(struct machine_options *options, const char *value, str
 
 static int set_slot(struct machine_options *options, const char *value, struct error *err)
 {
-	uint64_t slot = 0;
-
-	if (parse_number("the slot", value, 0, 31, &slot, err))
-		return -1;
-	options->port.slot = (unsigned)slot;
-	return 0;
+	return set_unsigned(&options->port.slot, "the slot", value, 0, 31, err);
 }
 
 /* SIZE[@ADDRESS,ADDRESS,ADDRESS], the size in MiB. */
@@ -198,32 +194,17 @@ static int set_memory(struct machine_options *options, const char *value, struct
 
 static int set_ring_points(struct machine_options *options, const char *value, struct error *err)
 {
-	uint64_t points = 0;
-
-	if (parse_number("ring-points", value, 0, 1, &points, err))
-		return -1;
-	options->port.ring_points = points;
-	return 0;
+	return set_flag(&options->port.ring_points, "ring-points", value, err);
 }
 
 static int set_debug(struct machine_options *options, const char *value, struct error *err)
 {
-	uint64_t debug = 0;
-
-	if (parse_number("debug", value, 0, 1, &debug, err))
-		return -1;
-	options->port.debug = debug;
-	return 0;
+	return set_flag(&options->port.debug, "debug", value, err);
 }
 
 static int set_dump_memory(struct machine_options *options, const char *value, struct error *err)
 {
-	uint64_t bytes = 0;
-
-	if (parse_number("dump-memory", value, 0, PORT_DUMP_REGION_MAX, &bytes, err))
-		return -1;
-	options->port.dump_memory = (uint32_t)bytes;
-	return 0;
+	return set_unsigned(&options->port.dump_memory, "dump-memory", value, 0, PORT_DUMP_REGION_MAX, err);
 }
 
 static const struct machine_option_row {
