@@ -35,3 +35,12 @@ def test_only_threads_are_held_up(disk):
     result = hosting.run(hosting.TARGETS["x64"].program, "scsi", hosting.DRIVER, "--disk", disk(1 << 20),
                          "--hold-up", 16, "--", *["00"] * 6)
     assert result.returncode == 1 and "hold-up needs threads=1" in result.stderr, result.told
+
+
+def test_a_crash_that_is_refused_leaves_what_is_in_flight(tmp_path):
+    path = tmp_path / "crash.scn"
+    path.write_text("# A crash under load\noption threads 1\noption cpus 4\nstart\nload 300 depth 16 background\n"
+                    "wait 20\ncrash\n")
+    result = hosting.run(SANITIZED, "run", LINKED, path, "--seed", 1, timeout=DEADLINE)
+    assert "ThreadSanitizer" not in result.stderr, result.stderr[:6000]
+    assert result.returncode == 1 and "a machine of threads does not stop" in result.stdout, result.told

@@ -32,9 +32,9 @@
 #define THREADS_LOOK_US 1000u
 /* The host keeps no thread from running for longer, or something else is wrong with it. */
 #define STARVATION_US 2000000u
-
 /* A processor that is held up is so for up to this time. */
 #define HOLD_UP_NS 1000000
+
 #define TICKS_PER_SECOND 20u /* of the watchdog */
 #define NOBODY UINT_MAX
 
